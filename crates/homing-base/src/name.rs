@@ -1,0 +1,145 @@
+//! Names: what a human calls an agent (a DNS label), and what an agent calls a service.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use minicbor::{Decode, Decoder, Encode, Encoder};
+
+use crate::limits::{NAME_BYTES_MAX, SERVICE_BYTES_MAX};
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = LabelError;
+            fn from_str(text: &str) -> Result<Self, LabelError> {
+                check_label($what, text, $max)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl<C> Encode<C> for $name {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                e: &mut Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                e.str(&self.0)?.ok()
+            }
+        }
+
+        impl<'b, C> Decode<'b, C> for $name {
+            fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+                d.str()?.parse().map_err(minicbor::decode::Error::message)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+label!(
+    /// 1–63 characters, a lowercase DNS label (RFC 1035 §2.3.1, RFC 1123 §2.1): letters, digits and
+    /// inner hyphens. Claimed by signed record, never proof of identity.
+    Name,
+    "name",
+    NAME_BYTES_MAX
+);
+label!(
+    /// A named service of an agent, or a port written as a decimal number: `mcp`, `ssh`, `8080`.
+    Service,
+    "service",
+    SERVICE_BYTES_MAX
+);
+
+/// Why a text is no label.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// Nothing there.
+    #[error("a {what} is not empty")]
+    Empty {
+        /// `name` or `service`.
+        what: &'static str,
+    },
+    /// Too long.
+    #[error("a {what} has at most {max} characters, this has {len}")]
+    Long {
+        /// `name` or `service`.
+        what: &'static str,
+        /// Characters found.
+        len: usize,
+        /// Characters allowed.
+        max: usize,
+    },
+    /// A character that no label has.
+    #[error("a {what} has only a-z, 0-9 and inner hyphens, this has {found:?}")]
+    Character {
+        /// `name` or `service`.
+        what: &'static str,
+        /// The first offender.
+        found: char,
+    },
+    /// A hyphen first or last.
+    #[error("a {what} neither begins nor ends with a hyphen")]
+    Hyphen {
+        /// `name` or `service`.
+        what: &'static str,
+    },
+}
+
+fn check_label(what: &'static str, text: &str, max: usize) -> Result<(), LabelError> {
+    if text.is_empty() {
+        return Err(LabelError::Empty { what });
+    }
+    if text.len() > max {
+        return Err(LabelError::Long { what, len: text.chars().count(), max });
+    }
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if let Some(found) = text.chars().find(|c| !allowed(*c)) {
+        return Err(LabelError::Character { what, found });
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        return Err(LabelError::Hyphen { what });
+    }
+    Ok(())
+}

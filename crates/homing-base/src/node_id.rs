@@ -1,0 +1,69 @@
+//! Node IDs: SHA-256 of an identity's public key. DHT position and trust key in one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER;
+use minicbor::{Decode, Encode};
+use sha2::{Digest, Sha256};
+
+use crate::key::{PublicKey, parse_hex_32};
+
+/// 32 bytes; text form 64 lowercase hex digits, short form the first 10.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct NodeId(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+
+impl NodeId {
+    /// The node ID of a public key.
+    #[must_use]
+    pub fn of(key: &PublicKey) -> Self {
+        Self(Sha256::digest(key.0).into())
+    }
+
+    /// The first 10 hex digits, for logs and tables.
+    #[must_use]
+    pub fn fmt_short(&self) -> String {
+        HEXLOWER.encode(&self.0[..5])
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeId({})", self.fmt_short())
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = NodeIdParseError;
+
+    fn from_str(text: &str) -> Result<Self, NodeIdParseError> {
+        parse_hex_32(text).map(Self).ok_or(NodeIdParseError { chars: text.chars().count() })
+    }
+}
+
+impl serde::Serialize for NodeId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for NodeId {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Text that is no node ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a node ID is 64 hexadecimal digits, this has {chars} characters")]
+pub struct NodeIdParseError {
+    /// Characters found.
+    pub chars: usize,
+}

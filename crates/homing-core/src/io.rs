@@ -1,0 +1,688 @@
+//! Everything that can happen to an agent, and everything it can ask for.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use homing_base::statement::SignedStatement;
+use homing_base::{Address, InstanceId, Name, NodeId, Record, RelayRef, Scope, Seq, Service, Wall};
+
+use crate::message::{ByeReason, Message, Network, Refusal};
+
+/// One transport connection on `homing/mesh/1`, named by the shell. Never reused within a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// One attempt to connect, named by the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialId(pub u64);
+
+/// One command of the local user, named by the shell; echoed in [`Output::Reply`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A connection stands; nobody has said who they are yet.
+    LinkUp(LinkUp),
+    /// A connection is gone.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A message arrived (already decoded; undecodable ones are [`Input::Garbage`]).
+    Message {
+        /// Over which link.
+        link: LinkId,
+        /// What it says.
+        message: Box<Message>,
+    },
+    /// Bytes that are no message.
+    Garbage {
+        /// Over which link.
+        link: LinkId,
+    },
+    /// An [`Output::Dial`] came to nothing.
+    DialFailed {
+        /// Which attempt.
+        dial: DialId,
+        /// Why.
+        error: DialError,
+    },
+    /// This node's own reachability changed (or became known).
+    Endpoint(Box<EndpointFacts>),
+    /// The local user wants something.
+    Command {
+        /// Names the answer.
+        request: RequestId,
+        /// What.
+        command: Command,
+    },
+    /// A deadline passed, or time simply went by.
+    Wakeup,
+}
+
+/// A new connection.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkUp {
+    /// Its name.
+    pub link: LinkId,
+    /// The attempt that led to it; `None`: the peer dialled us.
+    pub dial: Option<DialId>,
+    /// The endpoint key that the transport proved.
+    pub remote: InstanceId,
+    /// Over which of our own doors.
+    pub door: Door,
+}
+
+/// A node has one or two endpoints. Strangers see the front only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Door {
+    /// The published instance. Relay-only when the node keeps its addresses private.
+    Front,
+    /// The endpoint that takes and makes direct connections with trusted peers.
+    Main,
+}
+
+/// What a node knows about its own reachability.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EndpointFacts {
+    /// Relays that the front door is reachable through, home relay first.
+    pub relays: Vec<RelayRef>,
+    /// Addresses of the main door: local, reflexive, mapped.
+    pub direct: Vec<SocketAddr>,
+    /// Whether the record publishes `direct`.
+    pub publish_direct: bool,
+    /// The front door stands: a relay connection is up, or there is no relay to wait for.
+    pub online: bool,
+    /// Measured facts.
+    pub network: Network,
+}
+
+/// Why a dial failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// Nobody answered at any of the addresses.
+    Unreachable(String),
+    /// There was no address, or none that this node can use.
+    NoAddress,
+    /// The relay itself could not be reached or gave no record.
+    Relay(String),
+}
+
+/// Whom to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialTarget {
+    /// A known endpoint.
+    Endpoint {
+        /// Its key.
+        endpoint: InstanceId,
+        /// Which of our doors dials: `Front` hides our own addresses from a stranger.
+        from: Door,
+        /// Where relays carry it.
+        relays: Vec<RelayRef>,
+        /// Where it may listen.
+        direct: Vec<SocketAddr>,
+    },
+    /// Whoever listens at one of these UDP addresses; the key is learnt on the way ("whois") and
+    /// the identity proven by its record.
+    Sockets {
+        /// Candidates, tried at once.
+        direct: Vec<SocketAddr>,
+    },
+    /// The node behind a relay: its record is fetched over HTTPS first.
+    Relay(RelayRef),
+}
+
+/// What the agent asks the shell to do, in order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Write this batch atomically and durably before doing anything that follows.
+    Persist(Batch),
+    /// Try to connect. Ends in [`Input::LinkUp`] or [`Input::DialFailed`] within 10 s.
+    Dial {
+        /// Names the attempt.
+        dial: DialId,
+        /// Whom.
+        target: DialTarget,
+    },
+    /// Send a message over a link; a link that is gone swallows it.
+    Send {
+        /// Which link.
+        link: LinkId,
+        /// What.
+        message: Message,
+    },
+    /// Close a link, after what was sent before has left.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        reason: ByeReason,
+    },
+    /// Close every application stream with this peer now: trust ended.
+    Sever {
+        /// Whose.
+        peer: NodeId,
+    },
+    /// The main door may accept this endpoint: a trusted peer has proven that it is its own.
+    Admit {
+        /// The endpoint key.
+        endpoint: InstanceId,
+        /// Whose.
+        peer: NodeId,
+    },
+    /// The main door no longer accepts this endpoint; its connections end.
+    Expel {
+        /// The endpoint key.
+        endpoint: InstanceId,
+    },
+    /// The answer to a command. Exactly one per [`Input::Command`].
+    Reply {
+        /// Which command.
+        request: RequestId,
+        /// The answer.
+        answer: Result<Answer, Failure>,
+    },
+    /// Something a user or operator would notice.
+    Notify(Event),
+}
+
+/// Writes that become durable together or not at all.
+pub type Batch = Vec<Write>;
+
+/// One durable change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// This identity's own newest record (its sequence must never be reused).
+    OwnRecord(Record),
+    /// The newest known record of another identity.
+    Record(Record),
+    /// Two records of one identity with one sequence: kept as evidence.
+    Evidence {
+        /// One of them.
+        first: Record,
+        /// The other.
+        second: Record,
+    },
+    /// The newest trust statement of an ordered pair; replaces the older one.
+    Statement(SignedStatement),
+    /// What this user calls a peer.
+    Alias {
+        /// The local name.
+        name: Name,
+        /// The peer; `None` removes the alias.
+        peer: Option<NodeId>,
+    },
+    /// First use of a claimed name: it means this peer from now on.
+    Pin {
+        /// The claimed name.
+        name: Name,
+        /// Whom it means.
+        peer: NodeId,
+    },
+    /// Where a trusted peer was last reached directly.
+    LastAddresses {
+        /// Whose.
+        peer: NodeId,
+        /// UDP addresses, most recent first, at most 16.
+        direct: Vec<SocketAddr>,
+    },
+    /// When a peer was last heard.
+    LastSeen {
+        /// Whose.
+        peer: NodeId,
+        /// By our clock.
+        at: Wall,
+    },
+    /// Forget everything about a peer but its newest statements.
+    ForgetRecord(NodeId),
+}
+
+/// What is read back at start; the shell fills it from its store.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// The own newest record, of an earlier run.
+    pub own_record: Option<Record>,
+    /// Newest known records (expired ones may be left out).
+    pub records: Vec<Record>,
+    /// Newest statements of every ordered pair.
+    pub statements: Vec<SignedStatement>,
+    /// Aliases.
+    pub aliases: Vec<(Name, NodeId)>,
+    /// Pins.
+    pub pins: Vec<(Name, NodeId)>,
+    /// Last direct addresses.
+    pub last_addresses: Vec<(NodeId, Vec<SocketAddr>)>,
+    /// Last seen times.
+    pub last_seen: Vec<(NodeId, Wall)>,
+}
+
+/// What never changes during a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name to claim.
+    pub name: Option<Name>,
+    /// The front door's endpoint key: the instance of this run.
+    pub instance: InstanceId,
+    /// The main door's endpoint key; equal to `instance` when there is one door only.
+    pub main: InstanceId,
+    /// Relays configured; their nodes become neighbours.
+    pub relays: Vec<RelayRef>,
+    /// Peers to join through (`--peer`).
+    pub peers: Vec<PeerHint>,
+    /// Answer strangers' questions and store their records (relay, registry, DHT server).
+    pub public: bool,
+    /// Services to advertise.
+    pub services: Vec<Service>,
+    /// Program version, for people.
+    pub software: String,
+    /// Life of the own record; at most 24 h.
+    pub record_lifetime: Duration,
+    /// Make before break: publish only once [`EndpointFacts::online`], so that peers leave an older
+    /// instance for one that already answers.
+    pub takeover: bool,
+}
+
+/// A peer to join through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerHint {
+    /// From a ticket: a record (may be stale) and addresses.
+    Ticket {
+        /// The peer's record at the time, signature verified.
+        record: Box<Record>,
+        /// Its addresses.
+        direct: Vec<SocketAddr>,
+    },
+    /// From `ADDR@HOST:PORT`: who, and where.
+    At {
+        /// Who must answer there; `None`: whoever does.
+        peer: Option<PeerRef>,
+        /// Where.
+        direct: Vec<SocketAddr>,
+    },
+}
+
+/// How a user refers to a peer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerRef {
+    /// By whole node ID.
+    NodeId(NodeId),
+    /// By address.
+    Address(Address),
+    /// By alias, or claimed name, or a unique node ID prefix of at least 8 digits.
+    Name(Name),
+}
+
+impl std::fmt::Display for PeerRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PeerRef::NodeId(id) => id.fmt(f),
+            PeerRef::Address(address) => address.fmt(f),
+            PeerRef::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for PeerRef {
+    type Err = homing_base::name::LabelError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(id) = text.parse() {
+            return Ok(PeerRef::NodeId(id));
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(PeerRef::Address(address));
+        }
+        text.parse().map(PeerRef::Name)
+    }
+}
+
+/// What the local user can want. Reads without effect are methods of `Agent` instead.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Ask a peer for trust (and give ours).
+    Handshake {
+        /// Whom.
+        peer: PeerRef,
+        /// Why, for its owner.
+        reason: Option<String>,
+        /// For which services; `None`: all.
+        services: Option<Vec<Service>>,
+        /// For how long; `None`: until revoked.
+        lifetime: Option<Duration>,
+    },
+    /// Say yes to a pending request.
+    Approve {
+        /// Whose.
+        peer: PeerRef,
+        /// For which services; `None`: those asked for.
+        services: Option<Vec<Service>>,
+        /// For how long; `None`: as asked for.
+        lifetime: Option<Duration>,
+    },
+    /// Say no to a pending request.
+    Reject {
+        /// Whose.
+        peer: PeerRef,
+    },
+    /// Take trust back.
+    Revoke {
+        /// Whose.
+        peer: PeerRef,
+    },
+    /// Find the current record of a peer.
+    Resolve {
+        /// Whom.
+        peer: PeerRef,
+        /// Give up after this long.
+        timeout: Duration,
+    },
+    /// One round trip to a trusted peer.
+    Ping {
+        /// Whom.
+        peer: PeerRef,
+        /// Give up after this long.
+        timeout: Duration,
+    },
+    /// Have a live link with a trusted peer, for streams.
+    Connect {
+        /// Whom.
+        peer: PeerRef,
+        /// The service that will be opened; checked by the peer, used here for early errors.
+        service: Service,
+        /// Give up after this long.
+        timeout: Duration,
+    },
+    /// May this peer use this service here?
+    Authorize {
+        /// Who asks, as the transport proved it.
+        endpoint: InstanceId,
+        /// For what.
+        service: Service,
+    },
+    /// Call a peer by a local name.
+    Alias {
+        /// The name.
+        name: Name,
+        /// The peer; `None` removes the alias.
+        peer: Option<PeerRef>,
+    },
+    /// Join through one more peer.
+    AddPeer(PeerHint),
+    /// Replace the advertised services.
+    SetServices(Vec<Service>),
+    /// The network changed or came back: look at every link now.
+    NetworkChanged,
+    /// Say goodbye to everybody; the shell stops after the reply.
+    Stop,
+}
+
+/// Answers to commands that succeeded.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Trust with this peer now is as described; `changed` is false when it already was.
+    Trust {
+        /// The peer.
+        peer: NodeId,
+        /// Where things stand.
+        state: TrustState,
+        /// Whether this command changed anything.
+        changed: bool,
+    },
+    /// The record and how it was found.
+    Resolved(Box<Resolution>),
+    /// The peer answered.
+    Pinged {
+        /// The peer.
+        peer: NodeId,
+        /// Round trip.
+        rtt: Duration,
+        /// Over which link.
+        link: LinkId,
+    },
+    /// A link with the peer's main door stands.
+    Connected {
+        /// The peer.
+        peer: NodeId,
+        /// The link.
+        link: LinkId,
+        /// Where to open streams.
+        target: DialTarget,
+    },
+    /// Yes.
+    Authorized {
+        /// Who it is.
+        peer: NodeId,
+    },
+    /// Done.
+    Done {
+        /// Whether anything changed.
+        changed: bool,
+    },
+}
+
+/// A resolved record and how it was found.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// The verified record.
+    pub record: Record,
+    /// The layer that gave it.
+    pub layer: Layer,
+    /// How long ago it was issued.
+    pub age: Duration,
+    /// Time spent in each layer that was asked.
+    pub spent: Vec<(Layer, Duration)>,
+    /// The neighbour that answered, for [`Layer::Neighbours`].
+    pub from: Option<NodeId>,
+}
+
+/// Where resolution looks, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// The own store.
+    Local,
+    /// Connected neighbours are asked.
+    Neighbours,
+    /// Gossip (answers "not here" until it exists).
+    Gossip,
+    /// The DHT (answers "not here" until it exists).
+    Dht,
+}
+
+/// Where trust between this agent and a peer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TrustState {
+    /// Nobody said anything.
+    None,
+    /// We asked; no answer yet.
+    Requested,
+    /// The peer asked; the user decides.
+    Pending,
+    /// Both said yes.
+    Mutual,
+    /// Both said yes; one of the two has run out.
+    Expired,
+    /// We said no to a request.
+    RejectedByUs,
+    /// The peer said no.
+    RejectedByPeer,
+    /// We took it back.
+    RevokedByUs,
+    /// The peer took it back.
+    RevokedByPeer,
+}
+
+/// Why a command failed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Nothing known under this reference after asking everywhere.
+    NotFound {
+        /// What was asked for.
+        what: String,
+        /// Neighbours that were asked.
+        asked: usize,
+    },
+    /// Several identities claim the name.
+    Ambiguous {
+        /// The name.
+        name: Name,
+        /// Who claims it.
+        claimants: Vec<NodeId>,
+    },
+    /// The name is pinned to one identity and now claimed by another.
+    NameMoved {
+        /// The name.
+        name: Name,
+        /// Whom it meant so far.
+        pinned: NodeId,
+        /// Who claims it now.
+        claimant: NodeId,
+    },
+    /// No trust that would allow this.
+    NotTrusted {
+        /// The peer.
+        peer: NodeId,
+        /// Where trust stands.
+        state: TrustState,
+    },
+    /// The peer refused.
+    Refused {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Trust exists but does not cover the service.
+    ScopeDenied {
+        /// The peer.
+        peer: NodeId,
+        /// The service.
+        service: Service,
+        /// What is covered.
+        scope: Scope,
+    },
+    /// There is no pending request of this peer.
+    NoRequest {
+        /// The peer as given.
+        what: String,
+    },
+    /// The peer is known but does not answer.
+    Offline {
+        /// The peer.
+        peer: NodeId,
+        /// When it was last heard.
+        last_seen: Option<Wall>,
+        /// What was tried, for people.
+        tried: Vec<String>,
+    },
+    /// There is no way to even try: no relay, no address.
+    NoRoute {
+        /// The peer.
+        peer: NodeId,
+        /// What is missing.
+        missing: String,
+    },
+    /// Time ran out.
+    Timeout {
+        /// What was waited for.
+        what: String,
+    },
+    /// The command makes no sense for this agent itself.
+    Myself,
+    /// A bound was reached.
+    Limit {
+        /// Which.
+        what: &'static str,
+        /// Its value.
+        max: usize,
+    },
+    /// The content is out of bounds.
+    Invalid(String),
+}
+
+/// What a user or operator would notice. Stable names: see `docs/events.md`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer's identity was proven on a link.
+    PeerConnected {
+        /// Who.
+        peer: NodeId,
+        /// Over which link.
+        link: LinkId,
+    },
+    /// The last link with a peer is gone.
+    PeerDisconnected {
+        /// Who.
+        peer: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// A peer runs at a new instance.
+    PeerMoved {
+        /// Who.
+        peer: NodeId,
+        /// The new record's sequence.
+        sequence: Seq,
+    },
+    /// Trust with a peer changed.
+    TrustChanged {
+        /// Who.
+        peer: NodeId,
+        /// Before.
+        from: TrustState,
+        /// Now.
+        to: TrustState,
+    },
+    /// Trust was recovered from a peer's copy after the own store was lost.
+    TrustRestored {
+        /// Who.
+        peer: NodeId,
+    },
+    /// The own record was published with a new sequence.
+    Published {
+        /// Its sequence.
+        sequence: Seq,
+        /// How many links it went to.
+        links: usize,
+    },
+    /// A newer instance of this identity runs elsewhere: this one stopped publishing.
+    Superseded {
+        /// The newer instance.
+        by: InstanceId,
+    },
+    /// Two records of one identity with one sequence were seen.
+    Equivocation {
+        /// Whose.
+        peer: NodeId,
+        /// The sequence.
+        sequence: Seq,
+    },
+    /// A pinned name is claimed by somebody else.
+    NameMoved {
+        /// The name.
+        name: Name,
+        /// Whom it means here.
+        pinned: NodeId,
+        /// Who claims it now.
+        claimant: NodeId,
+    },
+    /// A peer refused our record, or we theirs, because the clocks differ too much.
+    ClockSkew {
+        /// The peer, if proven.
+        peer: Option<NodeId>,
+        /// Our clock minus theirs in milliseconds, if known.
+        offset_ms: Option<i64>,
+    },
+    /// A peer sent something that was refused.
+    Misbehaviour {
+        /// Over which link.
+        link: LinkId,
+        /// What.
+        what: String,
+    },
+}

@@ -1,0 +1,2 @@
+//! The homing binary.
+fn main() {}
