@@ -195,6 +195,7 @@ pub type Batch = Vec<Write>;
 
 /// One durable change.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "evidence is rare, and a batch is short")]
 pub enum Write {
     /// This identity's own newest record (its sequence must never be reused).
     OwnRecord(Record),
@@ -593,6 +594,11 @@ pub enum Failure {
     },
     /// The command makes no sense for this agent itself.
     Myself,
+    /// A newer instance of this identity runs elsewhere: it is the one to ask.
+    Superseded {
+        /// The newer instance.
+        by: InstanceId,
+    },
     /// A bound was reached.
     Limit {
         /// Which.

@@ -14,12 +14,13 @@
 //! ```
 //!
 //! Time is an argument, randomness a seeded generator, collections are ordered. Siblings
-//! ([`links`], [`trust`], [`names`], [`records`]) do not know each other; only [`agent`] composes.
+//! (`links`, `trust`, `names`, `records`) do not know each other; only [`agent`] composes.
 
-
+pub mod agent;
 pub mod io;
 pub mod message;
+pub mod view;
 
-
+pub use agent::Agent;
 pub use io::{Answer, Batch, Command, Event, Failure, Input, Output, Write};
 pub use message::Message;
