@@ -1,0 +1,158 @@
+//! The one test command.
+//!
+//! ```text
+//! prepare     tools that the NAT lab needs, installed when this is root on a Debian-like system
+//! release     the binary that people run; flow and lab tests start it (HOMING_BIN)
+//! workspace   unit, property, flow, corpus and documentation tests of every crate
+//! simulator   200 seeds × 200 agents
+//! lab         real nodes behind real NATs in network namespaces, one test at a time
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+use crate::run::{self, Ended};
+use crate::tally::{Report, Tally};
+use crate::tidy::Workspace;
+
+/// How much is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything.
+    Full,
+    /// Without the simulator sweep and the lab.
+    Quick,
+}
+
+/// Seeds and agents per seed of the sweep.
+const SWEEP: [&str; 2] = ["200", "200"];
+const LAB: &str = "homing-lab";
+/// What the lab calls, and the package that has it.
+const LAB_TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+
+/// Runs every part, even after one failed. Whether nothing failed.
+pub fn all(root: &Path, extent: Extent) -> Result<bool> {
+    let packages = Workspace::read(root)?;
+    let has = |name: &str| packages.package(name).is_some();
+    let binary = run::target_dir(root).join("release/homing");
+    let mut report = Report::default();
+    if extent == Extent::Full && has(LAB) {
+        prepare(root, &mut report);
+    }
+    report.part("release binary", || release(root, &binary));
+    report.part("workspace tests", || workspace(root, &binary, has(LAB)));
+    if extent == Extent::Full {
+        report.part("simulator sweep", || sweep(root));
+        if has(LAB) {
+            lab(root, &binary, &mut report);
+        }
+    }
+    Ok(report.finish())
+}
+
+/// Installs missing tools where that is possible. A lack is reported by the part that needs it.
+fn prepare(root: &Path, report: &mut Report) {
+    let missing = missing_tools();
+    if missing.is_empty() || !is_root() || !run::is_installed("apt-get") {
+        return;
+    }
+    report.part("prepare", || {
+        let mut args = vec!["install", "-y", "-q", "--no-install-recommends"];
+        args.extend(missing.iter().map(|(_, package)| *package));
+        let apt = |args: &[&str]| {
+            run::program(root, "apt-get", args).env("DEBIAN_FRONTEND", "noninteractive")
+        };
+        let _ = apt(&["update", "-q"]).quiet()?;
+        if !apt(&args).quiet()?.success {
+            println!("could not install {args:?}; what needs them will be skipped");
+        }
+        Ok(Tally::default())
+    });
+}
+
+fn missing_tools() -> Vec<(&'static str, &'static str)> {
+    LAB_TOOLS.into_iter().filter(|(tool, _)| !run::is_installed(tool)).collect()
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}
+
+fn release(root: &Path, binary: &Path) -> Result<Tally> {
+    let ended = run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?;
+    ensure!(!ended.success || binary.is_file(), "{} was not built", binary.display());
+    Ok(Tally::one(ended.success))
+}
+
+fn workspace(root: &Path, binary: &Path, has_lab: bool) -> Result<Tally> {
+    let mut args = vec!["test", "--workspace", "--no-fail-fast"];
+    if has_lab {
+        args.extend(["--exclude", LAB]);
+    }
+    let ended = run::cargo(root, &args).env("HOMING_BIN", binary).stream()?;
+    Ok(Tally::of_libtest(&ended))
+}
+
+fn sweep(root: &Path) -> Result<Tally> {
+    let [seeds, agents] = SWEEP;
+    let args = [
+        "run",
+        "-q",
+        "--release",
+        "-p",
+        "homing-sim",
+        "--",
+        "sweep",
+        "--seeds",
+        seeds,
+        "--agents",
+        agents,
+    ];
+    let ended = run::cargo(root, &args).stream()?;
+    Ok(of_sweep(&ended))
+}
+
+/// The sweep ends with the same closing line as this command.
+fn of_sweep(ended: &Ended) -> Tally {
+    let closing = ended.lines.iter().rev().find_map(|line| closing_line(line));
+    match closing {
+        Some(tally) if ended.success == (tally.failed == 0) => tally,
+        _ => Tally::one(ended.success),
+    }
+}
+
+fn closing_line(line: &str) -> Option<Tally> {
+    let mut counts = line.split(", ").zip(["passed", "failed", "skipped"]);
+    let mut next = || {
+        let (part, word) = counts.next()?;
+        part.strip_suffix(word)?.trim().parse().ok()
+    };
+    Some(Tally { passed: next()?, failed: next()?, skipped: next()? })
+}
+
+fn lab(root: &Path, binary: &PathBuf, report: &mut Report) {
+    if let Some((tool, package)) = missing_tools().first() {
+        return report.skip("NAT lab", &format!("`{tool}` is missing (package {package})"));
+    }
+    report.part("NAT lab", || {
+        let args = ["test", "-p", LAB, "--no-fail-fast", "--", "--test-threads=1", "--nocapture"];
+        let ended = run::cargo(root, &args).env("HOMING_BIN", binary).stream()?;
+        Ok(Tally::of_libtest(&ended))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sweeps_own_count_is_taken_when_it_agrees_with_its_exit() {
+        let lines = vec!["seed 7 ok".to_owned(), "199 passed, 1 failed, 0 skipped".to_owned()];
+        let counted = Tally { passed: 199, failed: 1, skipped: 0 };
+        assert_eq!(of_sweep(&Ended { success: false, lines: lines.clone() }), counted);
+        assert_eq!(of_sweep(&Ended { success: true, lines }), Tally::one(true));
+        assert_eq!(of_sweep(&Ended { success: false, lines: vec![] }), Tally::one(false));
+    }
+}
