@@ -1,0 +1,13 @@
+//! The lab's scenarios, with a harness of their own: one at a time (also across processes), each with a
+//! time limit, and a count of what was skipped and why. It understands the usual arguments: words that
+//! a test's name must contain, `--list`, `--exact`, `--skip WORD`; it never hides output.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod flavours;
+mod harness;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::run(&[flavours::SCENARIOS])
+}
