@@ -1,0 +1,95 @@
+//! The operations of the local API: one list, from which the client, the server's router test,
+//! `homing schema` and `homing api` derive.
+
+use serde::Serialize;
+
+/// One operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Operation {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// With `{parameters}` in braces.
+    pub path: &'static str,
+    /// Query parameters; those in brackets may be left out.
+    pub query: &'static [&'static str],
+    /// What it does.
+    pub summary: &'static str,
+    /// The type of the request body; `None`: no body.
+    pub request: Option<&'static str>,
+    /// The schema or media of the response.
+    pub response: &'static str,
+    /// How the response comes.
+    pub kind: Kind,
+}
+
+/// How a response comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// One JSON object.
+    Json,
+    /// Plain text.
+    Text,
+    /// Server-Sent Events.
+    Events,
+    /// A raw byte stream after `Upgrade`.
+    Upgrade,
+}
+
+macro_rules! operations {
+    ($($name:ident $method:literal $path:literal $query:expr, $request:expr, $response:literal $kind:ident $summary:literal;)+) => {
+        $(
+            #[doc = concat!("`", $method, " ", $path, "`: ", $summary)]
+            pub const $name: &str = $path;
+        )+
+
+        /// Every operation.
+        pub const OPERATIONS: &[Operation] = &[$(Operation {
+            method: $method, path: $path, query: &$query, summary: $summary,
+            request: $request, response: $response, kind: Kind::$kind,
+        },)+];
+    };
+}
+
+operations! {
+    VERSION   "GET"  "/v1/version"      [], None, "homing.version/v1" Json "Program and API version";
+    INFO      "GET"  "/v1/info"         [], None, "homing.info/v1" Json "Who and where this agent is";
+    STATUS    "GET"  "/v1/status"       ["[peer]"], None, "homing.status/v1" Json "The peers of this agent";
+    PING      "POST" "/v1/ping"         [], Some("PingRequest"), "homing.pong/v1" Json "One round trip to a trusted peer";
+    HANDSHAKE "POST" "/v1/handshake"    [], Some("HandshakeRequest"), "homing.trust_change/v1" Json "Ask a peer for trust and give ours";
+    PENDING   "GET"  "/v1/pending"      [], None, "homing.pending/v1" Json "Requests that wait for a decision";
+    APPROVE   "POST" "/v1/approve"      [], Some("ApproveRequest"), "homing.trust_change/v1" Json "Say yes to a request";
+    REJECT    "POST" "/v1/reject"       [], Some("PeerRequest"), "homing.trust_change/v1" Json "Say no to a request";
+    TRUST     "GET"  "/v1/trust"        [], None, "homing.trust/v1" Json "Where trust stands with everybody";
+    TRUST_ONE "GET"  "/v1/trust/{peer}" [], None, "homing.trust_entry/v1" Json "Where trust stands with one peer";
+    REVOKE    "POST" "/v1/trust/revoke" [], Some("PeerRequest"), "homing.trust_change/v1" Json "Take trust back and close its streams";
+    RESOLVE   "POST" "/v1/resolve"      [], Some("ResolveRequest"), "homing.resolution/v1" Json "The current, proven record of an agent";
+    CONNECT   "POST" "/v1/connect"      ["peer", "service", "[timeout_ms]"], None, "raw bytes" Upgrade "A stream to a service of a trusted peer";
+    LISTEN    "POST" "/v1/listen"       [], Some("ListenRequest"), "homing.incoming_stream/v1" Events "Expose a service; streams arrive as events";
+    STREAM_TAKE "POST" "/v1/streams/{id}" [], None, "raw bytes" Upgrade "Carry one accepted stream";
+    STREAM    "GET"  "/v1/streams/{id}" [], None, "homing.stream/v1" Json "What became of a stream";
+    PEERS     "POST" "/v1/peers"        [], Some("AddPeerRequest"), "homing.done/v1" Json "Join through one more peer";
+    ALIASES   "GET"  "/v1/aliases"      [], None, "homing.aliases/v1" Json "What names mean here";
+    ALIAS_SET "POST" "/v1/aliases"      [], Some("AliasRequest"), "homing.done/v1" Json "Call a peer by a local name, or stop doing so";
+    CONFIG    "GET"  "/v1/config"       [], None, "homing.config/v1" Json "The effective configuration and its origins";
+    NETCHECK  "GET"  "/v1/netcheck"     ["[peer]"], None, "homing.netcheck/v1" Json "What the network does to this agent";
+    DOCTOR    "GET"  "/v1/doctor"       [], None, "homing.doctor/v1" Json "What the daemon finds wrong with itself";
+    METRICS   "GET"  "/v1/metrics"      [], None, "text/plain; version=0.0.4" Text "Counters in the Prometheus text format";
+    EVENTS    "GET"  "/v1/events"       [], None, "homing.event/v1" Events "What happens, as it happens";
+    STOP      "POST" "/v1/stop"         [], None, "homing.done/v1" Json "Say goodbye and stop the daemon";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_operation_stands_twice() {
+        for (i, a) in OPERATIONS.iter().enumerate() {
+            assert!(
+                OPERATIONS[..i].iter().all(|b| (a.method, a.path) != (b.method, b.path)),
+                "{a:?}"
+            );
+        }
+    }
+}

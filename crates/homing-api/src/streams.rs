@@ -1,0 +1,87 @@
+//! Application streams: `connect` and `listen`.
+//!
+//! ```text
+//! connect:  POST /v1/connect?peer=P&service=S&timeout_ms=T   Connection: Upgrade
+//!           101 + headers homing-stream-id, homing-peer; then raw bytes, half-close is passed on
+//! listen:   POST /v1/listen {"service":S}    SSE, open as long as the service is exposed:
+//!             event: ready   data: ListenReady
+//!             event: stream  data: IncomingStream      within 10 s take it with
+//!           POST /v1/streams/{id}  Connection: Upgrade → 101, then raw bytes
+//! ends:     GET /v1/streams/{id} → StreamOutcome: a socket cannot tell "ended" from "broken", this can
+//! ```
+//! The last 256 outcomes are remembered.
+
+use homing_base::Service;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ApiError;
+use crate::peers::PeerSummary;
+use crate::schema::{Schema, described};
+
+/// `POST /v1/listen`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenRequest {
+    /// The service or port under which peers reach it.
+    pub service: Service,
+}
+
+/// First event of a listen: peers can connect now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListenReady {
+    /// `homing.listen_ready/v1`.
+    pub schema: Schema<ListenReady>,
+    /// The service.
+    pub service: Service,
+}
+
+/// A peer opened a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IncomingStream {
+    /// `homing.incoming_stream/v1`.
+    pub schema: Schema<IncomingStream>,
+    /// For `POST /v1/streams/{id}`.
+    pub id: u64,
+    /// The service it was opened for.
+    pub service: Service,
+    /// Who opened it, proven.
+    pub peer: PeerSummary,
+}
+
+/// What became of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamState {
+    /// Bytes may still flow.
+    Open,
+    /// Both directions ended in order.
+    Closed,
+    /// It broke; `error` says why.
+    Broken,
+}
+
+/// `GET /v1/streams/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamOutcome {
+    /// `homing.stream/v1`.
+    pub schema: Schema<StreamOutcome>,
+    /// The stream.
+    pub id: u64,
+    /// With whom.
+    pub peer: PeerSummary,
+    /// For which service.
+    pub service: Service,
+    /// What became of it.
+    pub state: StreamState,
+    /// Why it broke.
+    pub error: Option<ApiError>,
+    /// Bytes received from the peer.
+    pub received_bytes: u64,
+    /// Bytes sent to the peer.
+    pub sent_bytes: u64,
+}
+
+described! {
+    ListenReady => "homing.listen_ready/v1",
+    IncomingStream => "homing.incoming_stream/v1",
+    StreamOutcome => "homing.stream/v1",
+}
