@@ -1,0 +1,48 @@
+//! Every number that bounds the transport.
+
+use std::time::Duration;
+
+/// Events that wait for the shell; then the peers wait.
+pub const EVENTS_MAX: usize = 1_024;
+/// Messages that wait for one slow link; then the link is closed.
+pub const LINK_QUEUE_MESSAGES_MAX: usize = 256;
+/// Handshakes of strangers in progress at one door; more are ignored until some finish.
+pub const HANDSHAKES_MAX: usize = 64;
+/// A handshake, and then the first stream of the connection.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the main door waits for the core to admit an endpoint that is already knocking.
+pub const ADMIT_GRACE: Duration = Duration::from_millis(500);
+/// Links of an expelled endpoint that the core did not close itself.
+pub const EXPEL_GRACE: Duration = Duration::from_secs(2);
+/// One dial, everything included. The core is promised an answer within 10 s.
+pub const DIAL_TIMEOUT: Duration = Duration::from_millis(9_500);
+/// Learning the key behind a socket address.
+pub const WHOIS_TIMEOUT: Duration = Duration::from_secs(3);
+/// Socket addresses asked at once in one dial.
+pub const WHOIS_ADDRESSES_MAX: usize = 16;
+/// Fetching a relay's record.
+pub const WELL_KNOWN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Body of `/.well-known/homing`.
+pub const WELL_KNOWN_BYTES_MAX: usize = 4_096;
+/// A connection for streams.
+pub const STREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The answer to a stream header.
+pub const STREAM_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Streams that one peer may have open at once on one connection.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// Flushing a link before it is closed.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Relays learnt from others' records that are remembered.
+pub const LEARNT_RELAYS_MAX: usize = 1_024;
+/// Period of health probes to the home relay, and of any relay that is down.
+pub const PROBE_PERIOD: Duration = Duration::from_secs(1);
+/// Period of health probes to the other relays.
+pub const PROBE_PERIOD_IDLE: Duration = Duration::from_secs(5);
+/// One health probe.
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Reaching one address discovery port while asking whether the NAT mapping varies.
+pub const MAPPING_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+const _: () = assert!(DIAL_TIMEOUT.as_millis() < 10_000);
+const _: () = assert!(WHOIS_TIMEOUT.as_millis() + 5_000 < DIAL_TIMEOUT.as_millis());
+const _: () = assert!(WELL_KNOWN_TIMEOUT.as_millis() + 5_000 < DIAL_TIMEOUT.as_millis());
