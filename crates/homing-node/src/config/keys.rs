@@ -1,0 +1,141 @@
+//! Every key: its name, kind, default and meaning. The one list that everything else reads.
+
+use super::layers::Value;
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number, not negative.
+    Number,
+    /// A list of strings; separated by commas in the environment and on the command line.
+    List,
+}
+
+/// One thing that can be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Dotted, as in `relay.listen`.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// In text form; empty: not set.
+    pub default: &'static str,
+    /// One line: what it is, and what it expects.
+    pub about: &'static str,
+}
+
+macro_rules! keys {
+    ($($name:literal $kind:ident $default:literal $about:literal;)*) => {
+        /// All keys, in the order in which `homing config list` shows them.
+        pub const KEYS: &[Key] =
+            &[$(Key { name: $name, kind: Kind::$kind, default: $default, about: $about }),*];
+    };
+}
+
+keys! {
+    "name" Text "" "the name to claim: a DNS label such as my-agent";
+    "listen" Text "" "UDP address such as 0.0.0.0:41641; unset: any free port";
+    "relays" List "" "relays as `homing relay serve` prints them, https://HOST:PORT/#sha256=…";
+    "peers" List "" "peers to join through: tickets or ADDRESS@HOST:PORT";
+    "publish_addresses" Bool "false" "publish direct addresses to everybody";
+    "services" List "" "services to advertise, such as mcp or 8080";
+    "record_lifetime" Text "24h" "life of the published record, 1m to 24h";
+    "log.level" Text "info" "error, warn, info, debug, trace, or directives";
+    "relay.enabled" Bool "false" "carry packets for others";
+    "relay.listen" Text "[::]:3340" "TCP address of the relay";
+    "relay.quic_port" Number "7842" "UDP port of QUIC address discovery, 1 to 65535";
+    "relay.cert" Text "" "PEM certificate chain; unset: a self-made one";
+    "relay.key" Text "" "PEM private key of relay.cert";
+    "relay.hostname" Text "" "host name or IP that others reach the relay by";
+    "relay.access" Text "open" "open, or allow: only the node IDs of relay.allow";
+    "relay.allow" List "" "node IDs that may use the relay";
+    "relay.rate_limit_bytes_per_second" Number "0" "per client; 0: no limit";
+    "trust.lifetime" Text "" "default life of handshakes and approvals, such as 30d; unset: until revoked";
+}
+
+impl Key {
+    /// The key called `name`.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The key that somebody who wrote `name` probably meant.
+    #[must_use]
+    pub fn nearest(name: &str) -> Option<&'static str> {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let candidates = KEYS.iter().map(|key| {
+            let own_last = key.name.rsplit('.').next().unwrap_or(key.name);
+            (distance(name, key.name).min(distance(last, own_last) + 1), key.name)
+        });
+        let (distance, nearest) = candidates.min()?;
+        (distance <= 1 + name.len() / 4).then_some(nearest)
+    }
+
+    /// The environment variable that sets it: `HOMING_RELAY_LISTEN`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("HOMING_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// The default as a value; `None`: not set.
+    #[must_use]
+    pub fn default_value(&self) -> Option<Value> {
+        match self.default {
+            "" if self.kind == Kind::List => Some(Value::List(Vec::new())),
+            "" => None,
+            text => Some(self.parse(text).expect("the defaults have the right kind")),
+        }
+    }
+
+    /// Reads a text from the environment or the command line.
+    #[must_use]
+    pub fn parse(&self, text: &str) -> Option<Value> {
+        match self.kind {
+            Kind::Text => Some(Value::Text(text.to_owned())),
+            Kind::Bool => match text {
+                "true" | "1" | "yes" | "on" => Some(Value::Bool(true)),
+                "false" | "0" | "no" | "off" => Some(Value::Bool(false)),
+                _ => None,
+            },
+            Kind::Number => text.parse().ok().map(Value::Number),
+            Kind::List => {
+                let parts = text.split([',', ' ', '\n']).map(str::trim).filter(|p| !p.is_empty());
+                Some(Value::List(parts.map(str::to_owned).collect()))
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// For error messages.
+    #[must_use]
+    pub fn expected(self) -> &'static str {
+        match self {
+            Kind::Text => "a string",
+            Kind::Bool => "true or false",
+            Kind::Number => "a whole number, 0 or more",
+            Kind::List => "a list of strings",
+        }
+    }
+}
+
+/// Levenshtein distance: insertions, deletions and replacements between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

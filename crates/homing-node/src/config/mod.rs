@@ -1,0 +1,110 @@
+//! Configuration: one tree of plain structs, four layers, the origin of every value.
+//!
+//! ```text
+//! flags  >  HOMING_* environment  >  config.toml  >  default
+//! ```
+//! [`keys::KEYS`] is the list of everything that can be set; the tree, the file, the environment and
+//! `homing config` all read it. An unknown key is an error with a suggestion: a typo must not mean
+//! "default". Not here: `HOMING_HOME`, `HOMING_SOCKET` and `HOMING_IDENTITY`, which say where the
+//! files are ([`crate::home`]).
+
+mod error;
+mod file;
+pub mod keys;
+mod layers;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use homing_base::{Name, NodeId, RelayRef, Service};
+use homing_core::io::PeerHint;
+
+pub use error::ConfigError;
+pub use file::{set, validate};
+pub use layers::{Layers, Origin, Setting, Value};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The name to claim. Default: none; peers then use the address.
+    pub name: Option<Name>,
+    /// UDP address of the main door. Default `[::]:0` with both families: any free port, the
+    /// previous run's first, because routers remember mappings.
+    pub listen: Option<SocketAddr>,
+    /// Relays, most wanted first. Default: none; nobody else's relays are ever used.
+    pub relays: Vec<RelayRef>,
+    /// Peers to join through: tickets, `ADDRESS@HOST:PORT`, `NODE_ID@HOST:PORT` or `HOST:PORT`.
+    /// Default: none.
+    pub peers: Vec<PeerHint>,
+    /// Publish direct addresses in the agent record. Default `false`: a stranger learns no IP of an
+    /// agent that has a relay.
+    pub publish_addresses: bool,
+    /// Services to advertise in the record. Default: none; a hint only, grants decide.
+    pub services: Vec<Service>,
+    /// How long the own record lives. Default 24 h, the most it may: peers find a sleeping laptop
+    /// again, and publishing at half of it costs nothing.
+    pub record_lifetime: Duration,
+    /// Logging.
+    pub log: LogConfig,
+    /// The relay role.
+    pub relay: RelayConfig,
+    /// Trust.
+    pub trust: TrustConfig,
+}
+
+/// Logging.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,homing_core=debug`.
+    /// Default `info`: changes that a user would notice.
+    pub level: String,
+}
+
+/// The relay role: any node can carry others' encrypted packets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelayConfig {
+    /// Whether this daemon is a relay. Default `false`.
+    pub enabled: bool,
+    /// TCP address for HTTPS. Default `[::]:3340`: above 1024, so that no root is needed.
+    pub listen: SocketAddr,
+    /// UDP port of QUIC address discovery. Default 7842, iroh's.
+    pub quic_port: u16,
+    /// PEM certificate chain. Default: a self-made one in the home, pinned by what is printed.
+    pub cert: Option<PathBuf>,
+    /// PEM private key of `cert`.
+    pub key: Option<PathBuf>,
+    /// The host name or IP that others reach it by. Default: the first public address found.
+    pub hostname: Option<String>,
+    /// Who may use it. Default `open`: it forwards ciphertext and limits each client.
+    pub access: RelayAccess,
+    /// Node IDs that may use it when `access = "allow"`. Default: none.
+    pub allow: Vec<NodeId>,
+    /// Per client, in bytes per second; 0: no limit. Default 0.
+    pub rate_limit_bytes_per_second: u32,
+}
+
+/// Who may use a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayAccess {
+    /// Everybody.
+    Open,
+    /// The node IDs of `relay.allow` only.
+    Allow,
+}
+
+/// Trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustConfig {
+    /// How long a handshake or an approval lasts when the command does not say. Default: until
+    /// revoked, because a fleet that loses trust at night is worse than one that lists it.
+    pub lifetime: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Layers::default().resolve().expect("the defaults are valid")
+    }
+}
