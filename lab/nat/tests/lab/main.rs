@@ -5,9 +5,20 @@
 
 mod flavours;
 mod harness;
+mod moves;
+mod pairs;
+mod relays;
+mod strangers;
+mod world;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::run(&[flavours::SCENARIOS])
+    harness::run(&[
+        flavours::SCENARIOS,
+        pairs::SCENARIOS,
+        moves::SCENARIOS,
+        relays::SCENARIOS,
+        strangers::SCENARIOS,
+    ])
 }

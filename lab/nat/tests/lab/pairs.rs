@@ -1,0 +1,137 @@
+//! Which pairs get a direct path, which stay on the relay, and whether the agent says why.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use homing_lab::agent::Agent;
+use homing_lab::nat::Nat::{FullCone, PortRestricted, Symmetric, UdpBlocked};
+use homing_lab::topology::Place::{self, Behind, Carrier, Public};
+
+use crate::harness::{Notes, Scenario};
+use crate::world::{Seat, World, introduce, ms, path_kind, status, until_direct};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "port_restricted_pair_goes_direct",
+        limit_s: 40,
+        needs_binary: true,
+        run: port_restricted_pair,
+    },
+    Scenario {
+        name: "symmetric_pair_stays_relayed_and_says_why",
+        limit_s: 40,
+        needs_binary: true,
+        run: |notes| relayed_pair(notes, Behind(Symmetric), Behind(Symmetric)),
+    },
+    Scenario {
+        name: "udp_blocked_works_by_relay_and_says_why",
+        limit_s: 40,
+        needs_binary: true,
+        run: |notes| relayed_pair(notes, Behind(UdpBlocked), Behind(PortRestricted)),
+    },
+    Scenario { name: "matrix_of_places", limit_s: 90, needs_binary: true, run: matrix },
+];
+
+/// How long a pair that cannot be punched is watched before it counts as relayed.
+const RELAYED_WATCH: Duration = Duration::from_secs(3);
+
+/// Within which a pair that can be punched must be direct.
+const DIRECT_LIMIT: Duration = Duration::from_secs(8);
+
+fn port_restricted_pair(notes: &mut Notes) -> Result<()> {
+    let world = World::with_relays(1)?;
+    let (a, b) = world.pair(Behind(PortRestricted), Behind(PortRestricted))?;
+    let took = until_direct(&a.agent, "agent-b", DIRECT_LIMIT)?;
+    notes.add(format!("direct after {}", ms(took)));
+    let remote = status(&a.agent, "agent-b")?["path"]["remote"].to_string();
+    let outside = b.routers[0].wan().to_string();
+    ensure!(remote.contains(&outside), "direct to {remote}, but the peer's NAT is {outside}");
+    Ok(())
+}
+
+fn relayed_pair(notes: &mut Notes, here: Place, there: Place) -> Result<()> {
+    let world = World::with_relays(1)?;
+    let (a, b) = world.pair(here, there)?;
+    stays_relayed(&a.agent, &b.agent)?;
+    for (me, peer) in [(&a.agent, "agent-b"), (&b.agent, "agent-a")] {
+        let seen = status(me, peer)?;
+        let why = seen["why"].as_str().unwrap_or_default();
+        notes.add(format!("{}: relayed, why: {why}", me.name()));
+        ensure!(!why.is_empty(), "status does not say why: {seen}");
+    }
+    Ok(())
+}
+
+/// Pings all the while: every answer comes, none directly.
+fn stays_relayed(a: &Agent, b: &Agent) -> Result<()> {
+    let seconds = format!("{}s", RELAYED_WATCH.as_secs());
+    let arguments = ["ping", b.name(), "--until-direct", "--timeout", &seconds];
+    let (error, exit, _) = a.failure(&arguments)?;
+    ensure!(exit == 6, "--until-direct on a relayed pair: exit {exit}, {error}");
+    a.json(&["ping", b.name(), "-c", "3"])?;
+    let kind = path_kind(a, b.name())?;
+    ensure!(kind == "relay", "{} to {}: {kind}, not relay", a.name(), b.name());
+    Ok(())
+}
+
+/// Who must reach whom directly (`true`) or by relay.
+const CELLS: &[(&str, &str, bool)] = &[
+    ("public", "public2", true),
+    ("public", "prc", true),
+    ("public", "sym", true),
+    ("sym", "public2", true),
+    ("fullcone", "prc", true),
+    ("fullcone", "sym", true),
+    ("prc", "prc2", true),
+    ("cgnat", "prc", true),
+    ("cgnat", "cgnat2", true),
+    ("prc", "sym", false),
+    ("cgnatsym", "prc", false),
+    ("udpblock", "prc", false),
+    ("public", "udpblock", false),
+];
+
+const PLACES: &[(&str, Place)] = &[
+    ("public", Public),
+    ("public2", Public),
+    ("fullcone", Behind(FullCone)),
+    ("prc", Behind(PortRestricted)),
+    ("prc2", Behind(PortRestricted)),
+    ("sym", Behind(Symmetric)),
+    ("cgnat", Carrier(PortRestricted)),
+    ("cgnat2", Carrier(PortRestricted)),
+    ("cgnatsym", Carrier(Symmetric)),
+    ("udpblock", Behind(UdpBlocked)),
+];
+
+fn matrix(notes: &mut Notes) -> Result<()> {
+    let world = World::with_relays(1)?;
+    let mut seats = Vec::new();
+    for (name, place) in PLACES {
+        seats.push(world.running(*place, name)?);
+    }
+    let mut wrong = Vec::new();
+    for (here, there, direct) in CELLS {
+        let (a, b) = (find(&seats, here), find(&seats, there));
+        let verdict = introduce(&a.agent, &b.agent).and_then(|()| cell(a, b, *direct));
+        match verdict {
+            Ok(text) => notes.add(format!("{here:>8} × {there:<8} {text}")),
+            Err(error) => wrong.push(format!("{here} × {there}: {error:#}")),
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n  "));
+    Ok(())
+}
+
+fn cell(a: &Seat, b: &Seat, direct: bool) -> Result<String> {
+    if direct {
+        let took = until_direct(&a.agent, b.agent.name(), DIRECT_LIMIT)?;
+        return Ok(format!("direct after {}", ms(took)));
+    }
+    stays_relayed(&a.agent, &b.agent)?;
+    Ok("relayed".to_owned())
+}
+
+fn find<'a>(seats: &'a [Seat], name: &str) -> &'a Seat {
+    seats.iter().find(|seat| seat.agent.name() == name).expect("every cell names a place")
+}

@@ -1,0 +1,201 @@
+//! What most scenarios begin with: relays, agents at places, trust between them, a stream of pings.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use homing_lab::agent::{Agent, Lines, Relay};
+use homing_lab::topology::{Host, Lab, Place, Router};
+use serde_json::Value;
+
+/// Pause between two pings of a [`Pings`].
+pub(crate) const PING_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A lab with relays on the public network. Fields drop in order: processes before their namespaces.
+pub(crate) struct World {
+    pub(crate) relays: Vec<Relay>,
+    _relay_hosts: Vec<Host>,
+    pub(crate) lab: Lab,
+}
+
+/// An agent with the machine and the routers it stands on.
+pub(crate) struct Seat {
+    pub(crate) agent: Agent,
+    pub(crate) host: Host,
+    pub(crate) routers: Vec<Router>,
+}
+
+impl World {
+    /// With this many relays.
+    pub(crate) fn with_relays(count: usize) -> Result<Self> {
+        let lab = Lab::new()?;
+        let mut relays = Vec::new();
+        let mut relay_hosts = Vec::new();
+        for _ in 0..count {
+            let host = lab.host(lab.public())?;
+            relays.push(Relay::start(&host)?);
+            relay_hosts.push(host);
+        }
+        Ok(Self { relays, _relay_hosts: relay_hosts, lab })
+    }
+
+    /// Every relay, as `--relay` arguments.
+    pub(crate) fn all_relays(&self) -> Vec<&Relay> {
+        self.relays.iter().collect()
+    }
+
+    /// A machine at a place with an agent that is not started.
+    pub(crate) fn seat(&self, place: Place, name: &str) -> Result<Seat> {
+        let (host, routers) = self.lab.host_at(place)?;
+        let agent = Agent::new(&host, name)?;
+        Ok(Seat { agent, host, routers })
+    }
+
+    /// A machine at a place with an agent that uses every relay and is online.
+    pub(crate) fn running(&self, place: Place, name: &str) -> Result<Seat> {
+        let mut seat = self.seat(place, name)?;
+        seat.agent.start(&self.all_relays(), &[])?;
+        Ok(seat)
+    }
+
+    /// Two trusted agents.
+    pub(crate) fn pair(&self, here: Place, there: Place) -> Result<(Seat, Seat)> {
+        let (a, b) = (self.running(here, "agent-a")?, self.running(there, "agent-b")?);
+        introduce(&a.agent, &b.agent)?;
+        Ok((a, b))
+    }
+}
+
+/// Mutual trust as users make it: a handshake by name, an approval by node ID.
+pub(crate) fn introduce(asker: &Agent, approver: &Agent) -> Result<()> {
+    asker.json(&["handshake", approver.name(), "--reason", "lab"])?;
+    approve(asker, approver)
+}
+
+/// The second half: waits for the request and approves it.
+pub(crate) fn approve(asker: &Agent, approver: &Agent) -> Result<()> {
+    let asker_id = asker.node_id()?;
+    until("the request arrives", Duration::from_secs(5), || {
+        let pending = approver.json(&["pending"])?;
+        let requests = pending["requests"].as_array().context("requests")?;
+        Ok(requests.iter().any(|request| request["node_id"] == *asker_id))
+    })?;
+    approver.json(&["approve", &asker_id])?;
+    asker.json(&["wait", "trusted", approver.name(), "--timeout", "5s"])?;
+    ensure!(trust(asker, approver)? == "mutual" && trust(approver, asker)? == "mutual", "mutual");
+    Ok(())
+}
+
+/// Where trust with `peer` stands from the view of `agent`.
+pub(crate) fn trust(agent: &Agent, peer: &Agent) -> Result<String> {
+    let peer = peer.node_id()?;
+    let shown = agent.json(&["trust", "show", &peer])?;
+    let state = shown["trust"]["state"].as_str();
+    state.map(str::to_owned).with_context(|| format!("trust.state in {shown}"))
+}
+
+/// The one entry of `status PEER`.
+pub(crate) fn status(agent: &Agent, peer: &str) -> Result<Value> {
+    let status = agent.json(&["status", peer])?;
+    Ok(status["peers"].get(0).with_context(|| format!("no {peer} in {status}"))?.clone())
+}
+
+/// The kind of path that `status PEER` shows.
+pub(crate) fn path_kind(agent: &Agent, peer: &str) -> Result<String> {
+    let peer = status(agent, peer)?;
+    peer["path"]["kind"].as_str().map(str::to_owned).with_context(|| format!("path in {peer}"))
+}
+
+/// Pings until the path is direct; how long that took.
+pub(crate) fn until_direct(agent: &Agent, peer: &str, limit: Duration) -> Result<Duration> {
+    let started = Instant::now();
+    let seconds = format!("{}s", limit.as_secs());
+    agent.json(&["ping", peer, "--until-direct", "--timeout", &seconds])?;
+    let kind = path_kind(agent, peer)?;
+    ensure!(kind == "direct", "ping says direct, status says {kind}\n{}", agent.log_tail());
+    Ok(started.elapsed())
+}
+
+/// Asks again and again until `question` is answered with yes.
+pub(crate) fn until(
+    what: &str,
+    limit: Duration,
+    mut question: impl FnMut() -> Result<bool>,
+) -> Result<Duration> {
+    let started = Instant::now();
+    while !question()? {
+        if started.elapsed() > limit {
+            bail!("not within {limit:?}: {what}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(started.elapsed())
+}
+
+/// Pings one after the other, and when each was answered.
+pub(crate) struct Pings {
+    lines: Lines,
+    answers: Vec<Instant>,
+    lost: usize,
+}
+
+impl Pings {
+    /// Starts pinging; the first answer has come when this returns.
+    pub(crate) fn start(agent: &Agent, peer: &str) -> Result<Self> {
+        let interval = format!("{}ms", PING_INTERVAL.as_millis());
+        let lines = agent.stream(&["ping", peer, "-c", "100000", "--interval", &interval])?;
+        let mut pings = Self { lines, answers: Vec::new(), lost: 0 };
+        pings.answered_after(Instant::now(), Duration::from_secs(10))?;
+        Ok(pings)
+    }
+
+    /// Waits for the first answer that came after `moment`; how long after.
+    pub(crate) fn answered_after(&mut self, moment: Instant, limit: Duration) -> Result<Duration> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some((at, line)) = self.lines.next(left) else {
+                bail!("no answered ping within {limit:?}");
+            };
+            if self.take(at, &line) && at > moment {
+                return Ok(at - moment);
+            }
+        }
+    }
+
+    /// Keeps reading for a while.
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while let Some((at, line)) = self.lines.next(end.saturating_duration_since(Instant::now()))
+        {
+            self.take(at, &line);
+        }
+    }
+
+    /// The longest silence that began or ended after `moment`, as the peer's user would feel it.
+    pub(crate) fn gap_since(&self, moment: Instant) -> Duration {
+        let pairs = self.answers.windows(2).filter(|pair| pair[1] > moment);
+        pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
+
+    /// Pings that were not answered so far.
+    pub(crate) fn lost(&self) -> usize {
+        self.lost
+    }
+
+    /// Whether this line is an answer.
+    fn take(&mut self, at: Instant, line: &str) -> bool {
+        let Ok(said) = serde_json::from_str::<Value>(line) else { return false };
+        if said["rtt_ms"].is_number() {
+            self.answers.push(at);
+            return true;
+        }
+        self.lost += usize::from(said["code"].is_string());
+        false
+    }
+}
+
+/// Milliseconds, for tables.
+pub(crate) fn ms(duration: Duration) -> String {
+    format!("{} ms", duration.as_millis())
+}
