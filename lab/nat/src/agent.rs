@@ -218,7 +218,7 @@ impl Agent {
     /// When it cannot be started.
     pub fn stream(&self, arguments: &[&str]) -> Result<Lines> {
         let mut command = self.command(&[arguments, &["-o", "jsonl"]].concat())?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stderr(Stdio::null());
         Lines::start(command)
     }
 
@@ -265,7 +265,7 @@ impl Relay {
         command.args(["relay", "serve", "--host", &address.to_string(), "-o", "jsonl"]);
         command.env("HOMING_HOME", home.path());
         let log = fs::File::create(home.path().join("lab.log"))?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command.stderr(log);
         let process = Lines::start(command)?;
         let Some((_, line)) = process.next(Duration::from_secs(5)) else {
             let log = fs::read_to_string(home.path().join("lab.log")).unwrap_or_default();
@@ -296,8 +296,12 @@ pub struct Lines {
 }
 
 impl Lines {
-    fn start(mut command: Command) -> Result<Self> {
-        let mut child = command.spawn()?;
+    /// Starts a command and reads what it prints.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(mut command: Command) -> Result<Self> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {

@@ -79,6 +79,24 @@ pub fn classify(addresses: [Ipv4Addr; 2]) -> io::Result<(Mapping, Filtering)> {
     Ok((mapping, filtering(addresses)?))
 }
 
+/// Tells where one and the same socket is seen from, at the start and at every change, until killed.
+///
+/// # Errors
+/// When the socket fails.
+pub fn follow(reflector: Ipv4Addr, mut tell: impl FnMut(&str)) -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut last = String::new();
+    loop {
+        if let Some(seen) = ask(&socket, SocketAddrV4::new(reflector, PORTS[0]), b's')?
+            && seen != last
+        {
+            tell(&seen);
+            last = seen;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn mapping([first, second]: [Ipv4Addr; 2]) -> io::Result<Mapping> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     let seen = |address, port| ask(&socket, SocketAddrV4::new(address, port), b's');

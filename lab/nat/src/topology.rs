@@ -231,16 +231,13 @@ impl Router {
         self.uplink.address
     }
 
-    /// Forgets every mapping and takes another outside address: the next packet of every flow is seen from
-    /// somewhere else, and nobody inside is told.
+    /// Takes another outside address; the kernel forgets the mappings of the old one. The next packet of
+    /// every flow is seen from somewhere else, and nobody inside is told.
     ///
     /// # Errors
-    /// When `ip` or `conntrack` refuses.
+    /// When `ip` refuses.
     pub fn rebind(&mut self) -> Result<()> {
-        self.uplink.readdress()?;
-        let mut flush = self.uplink.namespace.command("conntrack");
-        flush.arg("-F");
-        exec::must(flush, "").map(drop)
+        self.uplink.readdress()
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! lab-probe reflect  IP IP      answer NAT questions until killed
 //! lab-probe classify IP IP      print "MAPPING FILTERING"
+//! lab-probe follow   IP         print where one socket is seen from, whenever that changes, until killed
 //! lab-probe tcp      IP:PORT    exit 0 when a TCP connection opens within a second
 //! lab-probe accept   IP:PORT    accept TCP connections until killed
 //! ```
@@ -34,6 +35,7 @@ fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
             let (mapping, filtering) = natcheck::classify(pair(first, second)?)?;
             println!("{mapping:?} {filtering:?}");
         }
+        ["follow", reflector] => natcheck::follow(reflector.parse()?, |seen| println!("{seen}"))?,
         ["tcp", target] => {
             TcpStream::connect_timeout(&target.parse::<SocketAddr>()?, Duration::from_secs(1))?;
         }
@@ -42,7 +44,11 @@ fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
                 drop(connection?);
             }
         }
-        _ => return Err("usage: lab-probe reflect|classify IP IP | tcp|accept IP:PORT".into()),
+        _ => {
+            return Err(
+                "usage: lab-probe reflect|classify IP IP | follow IP | tcp|accept IP:PORT".into()
+            );
+        }
     }
     Ok(())
 }

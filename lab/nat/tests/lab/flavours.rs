@@ -7,9 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use homing_lab::agent::Lines;
 use homing_lab::exec;
 use homing_lab::nat::{Filtering, Mapping, Nat};
-use homing_lab::topology::{Host, Lab, Place};
+use homing_lab::topology::{Host, Lab, Place, Router};
 
 use crate::harness::{Notes, Scenario};
 
@@ -101,6 +102,30 @@ fn tcp_passes(lab: &Lab, host: &Host) -> Result<bool> {
     Ok(finished.ok())
 }
 
+/// One socket keeps sending; after a rebinding it is seen from the router's new address.
+fn rebinding_moves_a_living_flow(
+    host: &Host,
+    router: &mut Router,
+    reflector: &Reflector,
+) -> Result<()> {
+    let mut command = host.namespace().command(env!("CARGO_BIN_EXE_lab-probe"));
+    command.args(["follow", &reflector.addresses[0].to_string()]);
+    let seen = Lines::start(command)?;
+    let limit = Duration::from_secs(3);
+    for turn in ["before", "after"] {
+        let (_, line) = seen.next(limit).with_context(|| format!("no answer {turn}"))?;
+        let outside = router.wan().to_string();
+        ensure!(
+            line.starts_with(&outside),
+            "{turn} the rebinding: seen from {line}, not {outside}"
+        );
+        if turn == "before" {
+            router.rebind()?;
+        }
+    }
+    Ok(())
+}
+
 /// The tools that scenarios change the world with: each must have an effect that a socket sees.
 fn moves(notes: &mut Notes) -> Result<()> {
     let lab = Lab::new()?;
@@ -115,7 +140,7 @@ fn moves(notes: &mut Notes) -> Result<()> {
     ensure!(repaired, "a repaired cable must carry");
     let (address, outside) = (host.address(), routers[0].wan());
     host.readdress()?;
-    routers[0].rebind()?;
+    rebinding_moves_a_living_flow(&host, &mut routers[0], &reflector)?;
     ensure!(host.address() != address && routers[0].wan() != outside, "new addresses");
     ensure!(classify(&host, &reflector)? != silent, "new addresses must work");
     let symmetric = lab.router(Nat::Symmetric, lab.public())?;
