@@ -97,7 +97,16 @@ impl Lab {
     /// # Errors
     /// When `ip` or `nft` refuses.
     pub fn router(&self, nat: Nat, parent: &Segment) -> Result<Router> {
-        self.router_with(nat, parent, [192, 168])
+        self.router_with(nat, parent, [192, 168], self.fresh_network())
+    }
+
+    /// A router whose inside is 192.168.1.0/24, as a million others: the first host is 192.168.1.10 in
+    /// each of them.
+    ///
+    /// # Errors
+    /// When `ip` or `nft` refuses.
+    pub fn common_router(&self, nat: Nat) -> Result<Router> {
+        self.router_with(nat, &self.public, [192, 168], 1)
     }
 
     /// A carrier's router on the public network; its inside is shared address space.
@@ -105,13 +114,23 @@ impl Lab {
     /// # Errors
     /// When `ip` or `nft` refuses.
     pub fn carrier(&self, nat: Nat) -> Result<Router> {
-        self.router_with(nat, &self.public, [100, 64])
+        self.router_with(nat, &self.public, [100, 64], self.fresh_network())
     }
 
-    fn router_with(&self, nat: Nat, parent: &Segment, inside: [u8; 2]) -> Result<Router> {
+    /// A number for an inside network that no other one has.
+    fn fresh_network(&self) -> u8 {
+        2 + u8::try_from(self.names.get() % 250).expect("below 250")
+    }
+
+    fn router_with(
+        &self,
+        nat: Nat,
+        parent: &Segment,
+        inside: [u8; 2],
+        third: u8,
+    ) -> Result<Router> {
         let namespace = Namespace::create(&label(&self.names, &nat.to_string()))?;
         let uplink = Attachment::plug(namespace.clone(), "wan", parent)?;
-        let third = u8::try_from(self.names.get() % 250).expect("below 250");
         let lan = Segment::create(namespace.clone(), "lan", inside, third, 24, &self.names)?;
         namespace.nft(&nat.rules())?;
         Ok(Router { uplink, lan })

@@ -86,8 +86,9 @@ pub(crate) fn run(groups: &[&[Scenario]]) -> ExitCode {
         chosen.iter().for_each(|scenario| println!("{}: test", scenario.name));
         return ExitCode::SUCCESS;
     }
-    let lock = File::create(env::temp_dir().join("homing-lab.lock")).unwrap();
-    lock.lock().unwrap();
+    // Whoever may not open it may not run the lab either, and will be told so below.
+    let lock = File::create(env::temp_dir().join("homing-lab.lock"));
+    let _ = lock.as_ref().map(File::lock);
     namespace::remove_stale();
     let machine = capability::check();
     let binary = agent::binary();

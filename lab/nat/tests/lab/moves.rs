@@ -19,6 +19,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         needs_binary: true,
         run: address_change,
     },
+    Scenario { name: "cut_cable_heals", limit_s: 40, needs_binary: true, run: cut_cable },
     Scenario { name: "takeover_loses_nothing", limit_s: 40, needs_binary: true, run: takeover },
     Scenario {
         name: "silent_death_is_noticed",
@@ -110,6 +111,21 @@ fn gap(
     let gap = pings.gap_since(before);
     notes.add(format!("{what}: gap {}", ms(gap)));
     ensure!(gap < limit, "{what}: silent for {}", ms(gap));
+    Ok(())
+}
+
+fn cut_cable(notes: &mut Notes) -> Result<()> {
+    let world = World::with_relays(1)?;
+    let (a, b) = world.pair(Behind(PortRestricted), Behind(PortRestricted))?;
+    until_direct(&a.agent, "agent-b", Duration::from_secs(8))?;
+    let mut pings = Pings::start(&a.agent, "agent-b")?;
+    b.host.cable(false)?;
+    pings.run_for(Duration::from_secs(5));
+    let repaired = Instant::now();
+    b.host.cable(true)?;
+    let answered = pings.answered_after(repaired, Duration::from_secs(15))?;
+    notes.add(format!("cut for 5 s: answers {} after the repair", ms(answered)));
+    ensure!(answered < Duration::from_secs(3), "took {}", ms(answered));
     Ok(())
 }
 

@@ -29,6 +29,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         needs_binary: true,
         run: |notes| relayed_pair(notes, Behind(UdpBlocked), Behind(PortRestricted)),
     },
+    Scenario {
+        name: "one_home_goes_direct_inside",
+        limit_s: 40,
+        needs_binary: true,
+        run: one_home,
+    },
+    Scenario {
+        name: "two_homes_with_the_same_private_network_go_direct",
+        limit_s: 40,
+        needs_binary: true,
+        run: same_private_network,
+    },
     Scenario { name: "matrix_of_places", limit_s: 90, needs_binary: true, run: matrix },
 ];
 
@@ -46,6 +58,35 @@ fn port_restricted_pair(notes: &mut Notes) -> Result<()> {
     let remote = status(&a.agent, "agent-b")?["path"]["remote"].to_string();
     let outside = b.routers[0].wan().to_string();
     ensure!(remote.contains(&outside), "direct to {remote}, but the peer's NAT is {outside}");
+    Ok(())
+}
+
+/// The router does not send packets back inside: only the inside addresses connect.
+fn one_home(notes: &mut Notes) -> Result<()> {
+    let world = World::with_relays(1)?;
+    let router = world.lab.router(Symmetric, world.lab.public())?;
+    let a = world.running_in(router.lan(), "agent-a")?;
+    let b = world.running_in(router.lan(), "agent-b")?;
+    introduce(&a.agent, &b.agent)?;
+    let took = until_direct(&a.agent, "agent-b", DIRECT_LIMIT)?;
+    let remote = status(&a.agent, "agent-b")?["path"]["remote"].to_string();
+    notes.add(format!("direct after {} to {remote}", ms(took)));
+    let inside = b.host.address().to_string();
+    ensure!(remote.contains(&inside), "direct to {remote}, but the peer is at {inside}");
+    Ok(())
+}
+
+/// Both hosts have one and the same private address, so the peer's is one's own.
+fn same_private_network(notes: &mut Notes) -> Result<()> {
+    let world = World::with_relays(1)?;
+    let here = world.lab.common_router(PortRestricted)?;
+    let there = world.lab.common_router(PortRestricted)?;
+    let a = world.running_in(here.lan(), "agent-a")?;
+    let b = world.running_in(there.lan(), "agent-b")?;
+    ensure!(a.host.address() == b.host.address(), "the scenario wants equal addresses");
+    introduce(&a.agent, &b.agent)?;
+    let took = until_direct(&a.agent, "agent-b", DIRECT_LIMIT)?;
+    notes.add(format!("direct after {}", ms(took)));
     Ok(())
 }
 

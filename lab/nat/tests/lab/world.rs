@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use homing_lab::agent::{Agent, Lines, Relay};
-use homing_lab::topology::{Host, Lab, Place, Router};
+use homing_lab::topology::{Host, Lab, Place, Router, Segment};
 use serde_json::Value;
 
 /// Pause between two pings of a [`Pings`].
@@ -49,6 +49,14 @@ impl World {
         let (host, routers) = self.lab.host_at(place)?;
         let agent = Agent::new(&host, name)?;
         Ok(Seat { agent, host, routers })
+    }
+
+    /// A machine in a given network with an agent that uses every relay and is online.
+    pub(crate) fn running_in(&self, segment: &Segment, name: &str) -> Result<Seat> {
+        let host = self.lab.host(segment)?;
+        let mut seat = Seat { agent: Agent::new(&host, name)?, host, routers: Vec::new() };
+        seat.agent.start(&self.all_relays(), &[])?;
+        Ok(seat)
     }
 
     /// A machine at a place with an agent that uses every relay and is online.
