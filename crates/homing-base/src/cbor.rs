@@ -2,7 +2,7 @@
 //!
 //! [`decode`] walks the bytes once before any value is built and refuses whatever another encoder
 //! could have written differently: non-shortest lengths, indefinite lengths, unsorted or duplicate
-//! map keys, floats, trailing bytes; and whatever is out of bounds: depth, item count, size. So a
+//! map keys, floats, null (what is not there is left out), trailing bytes; and whatever is out of bounds: depth, item count, size. So a
 //! value has one encoding, and no decoder allocates by an attacker's number.
 //!
 //! Maps have unsigned integer keys. Unknown keys are allowed everywhere and skipped.
@@ -94,7 +94,7 @@ impl Walk<'_> {
             4 => (0..argument).try_for_each(|_| self.value(depth + 1)),
             5 => self.map(argument, depth),
             6 => self.value(depth + 1),
-            // head() lets only false, true and null through.
+            // head() lets only false and true through.
             _ => Ok(()),
         }
     }
@@ -121,7 +121,8 @@ impl Walk<'_> {
         let (major, info) = (first >> 5, first & 0x1f);
         if major == 7 {
             return match info {
-                20..=22 => Ok((7, 0)),
+                20..=21 => Ok((7, 0)),
+                22 => Err(CborError::NotDeterministic("null: leave the key out instead")),
                 _ => Err(CborError::NotDeterministic("floats and simple values are not used")),
             };
         }

@@ -46,5 +46,6 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(10 * 60);
 
 const _: () = assert!(RECORD_BYTES_MAX * RECORDS_PER_MESSAGE_MAX + 1_024 < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX * 2 + 1_024 < MESSAGE_BYTES_MAX);
-const _: () = assert!(SERVICES_MAX * (SERVICE_BYTES_MAX + 2) + REASON_BYTES_MAX < STATEMENT_BYTES_MAX);
+const _: () =
+    assert!(SERVICES_MAX * (SERVICE_BYTES_MAX + 2) + REASON_BYTES_MAX < STATEMENT_BYTES_MAX);
 const _: () = assert!(CLOCK_SKEW_MAX.as_secs() < RECORD_LIFETIME_MAX.as_secs());

@@ -21,6 +21,14 @@ impl NodeId {
         Self(Sha256::digest(key.0).into())
     }
 
+    /// The point in ID space of something that is no key, such as a name: SHA-256 of
+    /// `domain ‖ 0 ‖ bytes`.
+    #[must_use]
+    pub fn derived(domain: &str, bytes: &[u8]) -> Self {
+        let hash = Sha256::new().chain_update(domain).chain_update([0]).chain_update(bytes);
+        Self(hash.finalize().into())
+    }
+
     /// The first 10 hex digits, for logs and tables.
     #[must_use]
     pub fn fmt_short(&self) -> String {

@@ -167,15 +167,21 @@ impl AgentRecord {
         let within = |what, len: usize, max: usize| {
             if len > max { Err(RecordError::Limit { what, len, max }) } else { Ok(()) }
         };
+        let printable = |what, text: &str| match text.chars().any(char::is_control) {
+            true => Err(RecordError::ControlCharacter { what }),
+            false => Ok(()),
+        };
         within("relays", self.relays.len(), RELAYS_MAX)?;
         within("direct addresses", self.direct.len(), DIRECT_ADDRESSES_MAX)?;
         within("services", self.services.len(), SERVICES_MAX)?;
         within("tags", self.tags.len(), TAGS_MAX)?;
         for tag in &self.tags {
             within("bytes of a tag", tag.len(), TAG_BYTES_MAX)?;
+            printable("a tag", tag)?;
         }
         if let Some(card) = &self.card {
             within("bytes of the card URL", card.url.len(), CARD_URL_BYTES_MAX)?;
+            printable("the card URL", &card.url)?;
         }
         if let Some(relay) = self.relays.iter().find(|r| !r.is_well_formed()) {
             return Err(RecordError::Relay { url: relay.url.chars().take(128).collect() });
@@ -364,6 +370,12 @@ pub enum RecordError {
         /// How much is allowed.
         max: usize,
     },
+    /// Text that could garble a terminal.
+    #[error("{what} has control characters")]
+    ControlCharacter {
+        /// Which text.
+        what: &'static str,
+    },
     /// A relay URL that is none.
     #[error("{url:?} is no relay URL")]
     Relay {
@@ -372,8 +384,7 @@ pub enum RecordError {
     },
 }
 
-type EncodeResult<W> =
-    Result<(), minicbor::encode::Error<<W as minicbor::encode::Write>::Error>>;
+type EncodeResult<W> = Result<(), minicbor::encode::Error<<W as minicbor::encode::Write>::Error>>;
 
 /// IP bytes ‖ port, big-endian: 6 bytes for IPv4, 18 for IPv6.
 #[must_use]
@@ -427,4 +438,3 @@ pub fn decode_direct<'b, C>(
     let parsed: Option<Vec<_>> = list.iter().map(|b| socket_addr_from_bytes(b)).collect();
     parsed.ok_or_else(|| minicbor::decode::Error::message("an address has 6 or 18 bytes"))
 }
-

@@ -6,6 +6,7 @@
 //! certificate from a public authority needs no pin.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
@@ -65,13 +66,16 @@ impl FromStr for RelayRef {
         let mut relay = RelayRef { url: checked_url(url)?, pin: None, quic_port: None };
         for part in fragment.split('&').filter(|p| !p.is_empty()) {
             match part.split_once('=') {
-                Some(("sha256", hex)) => {
+                Some(("sha256", hex)) if relay.pin.is_none() => {
                     relay.pin = Some(parse_hex_32(hex).ok_or(RelayParseError::Pin)?);
                 }
-                Some(("quic", port)) => {
-                    relay.quic_port = Some(port.parse().map_err(|_| RelayParseError::QuicPort)?);
+                Some(("quic", port)) if relay.quic_port.is_none() => {
+                    relay.quic_port = Some(parse_port(port).ok_or(RelayParseError::QuicPort)?);
                 }
-                _ => return Err(RelayParseError::Fragment { part: part.to_owned() }),
+                _ => {
+                    let part = part.chars().take(128).collect();
+                    return Err(RelayParseError::Fragment { part });
+                }
             }
         }
         Ok(relay)
@@ -90,20 +94,40 @@ impl<'de> serde::Deserialize<'de> for RelayRef {
     }
 }
 
+/// The URL in lowercase with its final slash.
 fn checked_url(url: &str) -> Result<String, RelayParseError> {
+    let slash = if url.ends_with('/') { "" } else { "/" };
+    let url = format!("{}{slash}", url.to_ascii_lowercase());
     if url.len() > RELAY_URL_BYTES_MAX {
         return Err(RelayParseError::Long { len: url.len(), max: RELAY_URL_BYTES_MAX });
     }
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))
-        .ok_or(RelayParseError::Scheme)?;
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
-    if authority.is_empty() || !authority.chars().all(plain) {
-        return Err(RelayParseError::Authority);
-    }
-    Ok(if rest.ends_with('/') { url.to_ascii_lowercase() } else { format!("{}/", url.to_ascii_lowercase()) })
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.ok_or(RelayParseError::Scheme)?.strip_suffix('/').unwrap_or_default();
+    if is_authority(authority) { Ok(url) } else { Err(RelayParseError::Authority) }
+}
+
+/// `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`, nothing else.
+fn is_authority(text: &str) -> bool {
+    let (host_is_good, port) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
+        Some((ip, rest)) => (ip.parse::<Ipv6Addr>().is_ok(), rest),
+        None => {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            let label = |l: &str| !l.is_empty() && l.chars().all(plain);
+            (host.split('.').all(label), port)
+        }
+    };
+    let port_is_good = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => parse_port(digits).is_some(),
+    };
+    host_is_good && port_is_good
+}
+
+/// A port as people and we write it: decimal digits, no sign, not 0.
+fn parse_port(digits: &str) -> Option<u16> {
+    let plain = digits.chars().all(|c| c.is_ascii_digit()) && !digits.starts_with('0');
+    digits.parse().ok().filter(|_| plain)
 }
 
 /// Text that is no relay reference.
@@ -130,9 +154,9 @@ pub enum RelayParseError {
     #[error("quic= takes a UDP port")]
     QuicPort,
     /// Something else after the `#`.
-    #[error("after the # come sha256=… and quic=…, this has {part:?}")]
+    #[error("after the # come sha256=… and quic=…, once each, this has {part:?}")]
     Fragment {
-        /// The first offender.
+        /// The first offender, cut to 128 characters.
         part: String,
     },
 }

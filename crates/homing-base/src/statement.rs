@@ -236,7 +236,9 @@ pub enum StatementError {
     #[error("the statement speaks for another key")]
     Key,
     /// Issued later than any honest clock allows.
-    #[error("the statement was issued at {issued}, it is only {now} here: one of the clocks is wrong")]
+    #[error(
+        "the statement was issued at {issued}, it is only {now} here: one of the clocks is wrong"
+    )]
     FromTheFuture {
         /// The signer's clock.
         issued: Wall,

@@ -2,6 +2,8 @@
 //! them apart. Nothing in this crate reads a clock.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
@@ -73,6 +75,20 @@ impl fmt::Display for Wall {
     }
 }
 
+/// RFC 3339 in UTC, the form that [`Wall`] prints; the fraction may be missing or shorter.
+impl FromStr for Wall {
+    type Err = WallParseError;
+
+    fn from_str(text: &str) -> Result<Self, WallParseError> {
+        parse_rfc_3339(text).map(Wall).ok_or(WallParseError)
+    }
+}
+
+/// Text that is no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a time is written 2026-11-21T03:00:00Z, in UTC")]
+pub struct WallParseError;
+
 /// Both clocks, read once by the shell for one input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
@@ -97,6 +113,46 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let day = doy - (153 * mp + 2) / 5 + 1;
     let month = if mp < 10 { mp + 3 } else { mp - 9 };
     (yoe + era * 400 + u64::from(month <= 2), month, day)
+}
+
+/// The inverse; `None` for a date that is not in the calendar.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    let shifted = year.checked_sub(u64::from(month <= 2))?;
+    let (era, yoe) = (shifted / 400, shifted % 400);
+    let mp = if month > 2 { month - 3 } else { month.checked_add(9)? };
+    let doy = (153 * mp.min(11) + 2) / 5 + day.checked_sub(1)?;
+    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    let days = era.checked_mul(146_097)?.checked_add(doe)?.checked_sub(719_468)?;
+    (civil_from_days(days) == (year, month, day)).then_some(days)
+}
+
+/// `YYYY-MM-DDTHH:MM:SS[.f[f[f]]]Z` to milliseconds since 1970.
+fn parse_rfc_3339(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [day, month, year] = numbers(date.rsplitn(3, '-'), [2..=2, 2..=2, 4..=9])?;
+    let [second, minute, hour] = numbers(clock.rsplitn(3, ':'), [2..=2, 2..=2, 2..=2])?;
+    let [parts] = numbers(std::iter::once(fraction), [1..=3])?;
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = days_from_civil(year, month, day)?;
+    let seconds = (hour * 60 + minute) * 60 + second;
+    let ms = parts * [1, 100, 10, 1][fraction.len()];
+    days.checked_mul(86_400_000)?.checked_add(seconds * 1_000 + ms)
+}
+
+/// Exactly `N` runs of digits, each of an allowed length.
+fn numbers<'t, const N: usize>(
+    mut parts: impl Iterator<Item = &'t str>,
+    lens: [RangeInclusive<usize>; N],
+) -> Option<[u64; N]> {
+    let mut found = [0; N];
+    for (number, len) in found.iter_mut().zip(lens) {
+        let digits = parts.next().filter(|p| len.contains(&p.len()))?;
+        *number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
+    }
+    parts.next().is_none().then_some(found)
 }
 
 #[cfg(test)]
