@@ -1,0 +1,34 @@
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent]`.
+//!
+//! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
+//! `agent` measures the release binary as a user meets it: start, memory, the gap of a move. Not
+//! asserted anywhere: a busy machine must not fail a test. Quote ratios and medians.
+
+mod agent;
+mod daemon;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::run;
+
+/// Runs the measurements named in `args`, or all.
+pub fn all(root: &Path, args: &[String]) -> Result<bool> {
+    if let Some(unknown) = args.iter().find(|a| !["streams", "agent"].contains(&a.as_str())) {
+        bail!("no measurement is called `{unknown}`; there are: streams, agent");
+    }
+    let wanted = |name: &str| args.is_empty() || args.iter().any(|a| a == name);
+    let mut good = true;
+    if wanted("streams") {
+        println!("== streams: one process, loopback, interleaved rounds, medians");
+        let bench = ["bench", "--quiet", "-p", "homing-node", "--bench", "streams"];
+        good &= run::cargo(root, &bench).stream()?.success;
+    }
+    if wanted("agent") {
+        println!("== agent: the release binary, real daemons on loopback");
+        good &= run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?.success;
+        agent::measure(&run::target_dir(root).join("release/homing"))?;
+    }
+    Ok(good)
+}
