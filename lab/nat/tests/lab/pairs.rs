@@ -8,7 +8,9 @@ use homing_lab::nat::Nat::{FullCone, PortRestricted, Symmetric, UdpBlocked};
 use homing_lab::topology::Place::{self, Behind, Carrier, Public};
 
 use crate::harness::{Notes, Scenario};
-use crate::world::{Seat, World, introduce, ms, path_kind, status, until_direct};
+use crate::world::{
+    Seat, World, introduce, ms, path_kind, ping_until_direct, status, until_direct,
+};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -105,11 +107,10 @@ fn relayed_pair(notes: &mut Notes, here: Place, there: Place) -> Result<()> {
 
 /// Pings all the while: every answer comes, none directly.
 fn stays_relayed(a: &Agent, b: &Agent) -> Result<()> {
-    let seconds = format!("{}s", RELAYED_WATCH.as_secs());
-    let arguments = ["ping", b.name(), "--until-direct", "--timeout", &seconds];
-    let (error, exit, _) = a.failure(&arguments)?;
-    ensure!(exit == 6, "--until-direct on a relayed pair: exit {exit}, {error}");
-    a.json(&["ping", b.name(), "-c", "3"])?;
+    let report = ping_until_direct(a, b.name(), RELAYED_WATCH)?;
+    ensure!(report["direct_after_ms"].is_null(), "{} to {}: {report}", a.name(), b.name());
+    let (sent, received) = (&report["sent"], &report["received"]);
+    ensure!(sent == received, "{} to {}: {received} of {sent}", a.name(), b.name());
     let kind = path_kind(a, b.name())?;
     ensure!(kind == "relay", "{} to {}: {kind}, not relay", a.name(), b.name());
     Ok(())

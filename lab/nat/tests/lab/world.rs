@@ -11,6 +11,9 @@ use serde_json::Value;
 /// Pause between two pings of a [`Pings`].
 pub(crate) const PING_INTERVAL: Duration = Duration::from_millis(50);
 
+/// After which a ping of a [`Pings`] is lost and the next one is sent.
+const PING_TIMEOUT: &str = "300ms";
+
 /// A lab with relays on the public network. Fields drop in order: processes before their namespaces.
 pub(crate) struct World {
     pub(crate) relays: Vec<Relay>,
@@ -114,14 +117,22 @@ pub(crate) fn path_kind(agent: &Agent, peer: &str) -> Result<String> {
     peer["path"]["kind"].as_str().map(str::to_owned).with_context(|| format!("path in {peer}"))
 }
 
-/// Pings until the path is direct; how long that took.
+/// Pings ten times a second until an answer comes directly; how long after the first ping.
 pub(crate) fn until_direct(agent: &Agent, peer: &str, limit: Duration) -> Result<Duration> {
-    let started = Instant::now();
-    let seconds = format!("{}s", limit.as_secs());
-    agent.json(&["ping", peer, "--until-direct", "--timeout", &seconds])?;
+    let report = ping_until_direct(agent, peer, limit)?;
+    let Some(after) = report["direct_after_ms"].as_f64() else {
+        let seen = status(agent, peer)?;
+        bail!("not direct within {limit:?}: {seen}\n{}", agent.log_tail());
+    };
     let kind = path_kind(agent, peer)?;
     ensure!(kind == "direct", "ping says direct, status says {kind}\n{}", agent.log_tail());
-    Ok(started.elapsed())
+    Ok(Duration::from_secs_f64(after / 1_000.0))
+}
+
+/// The report of pings that end at the first direct answer or after `limit`.
+pub(crate) fn ping_until_direct(agent: &Agent, peer: &str, limit: Duration) -> Result<Value> {
+    let count = (limit.as_millis() / 100).to_string();
+    agent.json(&["ping", peer, "--until-direct", "-c", &count, "--interval", "100ms"])
 }
 
 /// Asks again and again until `question` is answered with yes.
@@ -151,7 +162,8 @@ impl Pings {
     /// Starts pinging; the first answer has come when this returns.
     pub(crate) fn start(agent: &Agent, peer: &str) -> Result<Self> {
         let interval = format!("{}ms", PING_INTERVAL.as_millis());
-        let lines = agent.stream(&["ping", peer, "-c", "100000", "--interval", &interval])?;
+        let arguments = ["ping", peer, "-c", "100000", "--interval", &interval];
+        let lines = agent.stream(&[&arguments[..], &["--timeout", PING_TIMEOUT]].concat())?;
         let mut pings = Self { lines, answers: Vec::new(), lost: 0 };
         pings.answered_after(Instant::now(), Duration::from_secs(10))?;
         Ok(pings)
@@ -198,7 +210,7 @@ impl Pings {
             self.answers.push(at);
             return true;
         }
-        self.lost += usize::from(said["code"].is_string());
+        self.lost += usize::from(said["error"].is_string());
         false
     }
 }
