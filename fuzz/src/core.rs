@@ -1,0 +1,21 @@
+//! Bodies for the decoders of homing-core.
+
+use homing_core::Message;
+use homing_core::message::EndpointProof;
+
+/// Every target of this file, by the name of its corpus.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[("message_decode", message_decode)];
+
+/// Mesh messages and the payload of an endpoint proof: what is read is written back as the same
+/// value, in bytes that are read again.
+pub fn message_decode(data: &[u8]) {
+    if let Ok(message) = Message::decode(data) {
+        let bytes = message.encode();
+        assert!(bytes.len() <= data.len(), "only unknown keys may be left out");
+        assert_eq!(Message::decode(&bytes).as_ref(), Ok(&message));
+    }
+    if let Ok(proof) = homing_base::cbor::decode::<EndpointProof>(data, 256) {
+        let bytes = homing_base::cbor::encode(&proof);
+        assert_eq!(homing_base::cbor::decode(&bytes, 256), Ok(proof));
+    }
+}
