@@ -11,8 +11,10 @@ use homing_base::{
 };
 use homing_base::{Mono, Now, RecordError, StatementError};
 
+use crate::replay::Target;
+
 /// Every target of this file, by the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("record_parse", record_parse),
     ("statement_parse", statement_parse),
     ("address_parse", address_parse),

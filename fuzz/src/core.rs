@@ -3,8 +3,10 @@
 use homing_core::Message;
 use homing_core::message::EndpointProof;
 
+use crate::replay::Target;
+
 /// Every target of this file, by the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("message_decode", message_decode)];
+pub const TARGETS: &[Target] = &[("message_decode", message_decode)];
 
 /// Mesh messages and the payload of an endpoint proof: what is read is written back as the same
 /// value, in bytes that are read again.

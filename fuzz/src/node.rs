@@ -3,9 +3,10 @@
 use homing_node::config;
 use homing_node::transport::stream::{StreamHeader, StreamReply};
 
+use crate::replay::Target;
+
 /// Every target of this file, by the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
-    &[("config_file", config_file), ("stream_header", stream_header)];
+pub const TARGETS: &[Target] = &[("config_file", config_file), ("stream_header", stream_header)];
 
 /// `config.toml`: a verdict, twice the same, and the file is as it was.
 pub fn config_file(data: &[u8]) {

@@ -2,8 +2,12 @@
 
 use std::path::Path;
 
+/// The name of a corpus and the body that its files are fed to.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Feeds every file of `fuzz/corpus/<name>/` to its target. A target without files is a mistake.
-pub fn replay(corpora: &Path, targets: &[(&str, fn(&[u8]))]) {
+#[allow(clippy::disallowed_methods, reason = "a test reads its corpus; the core does not")]
+pub fn replay(corpora: &Path, targets: &[Target]) {
     for (name, target) in targets {
         let folder = corpora.join(name);
         let entries =

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 /// Compares `made` with the committed file, or writes it when `HOMING_BLESS=1`.
 #[track_caller]
+#[allow(clippy::disallowed_methods, reason = "a test writes its vectors; the core does not")]
 pub(crate) fn compare(name: &str, made: &Value) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors").join(name);
     let text = serde_json::to_string_pretty(made).expect("plain JSON") + "\n";
