@@ -40,6 +40,10 @@ pub const PROBE_PERIOD: Duration = Duration::from_secs(1);
 pub const PROBE_PERIOD_IDLE: Duration = Duration::from_secs(5);
 /// One health probe.
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// From a failed probe to the next, before a relay counts as down.
+pub const PROBE_AGAIN: Duration = Duration::from_millis(250);
+/// From a relay's denial to the next attempt: its allow-list may have changed.
+pub const PROBE_DENIED: Duration = Duration::from_secs(30);
 /// Reaching one address discovery port while asking whether the NAT mapping varies.
 pub const MAPPING_TIMEOUT: Duration = Duration::from_millis(1_500);
 

@@ -37,11 +37,14 @@ use homing_core::io::{DialId, DialTarget, EndpointFacts, Input, LinkId};
 use homing_core::message::{ByeReason, Message};
 use tokio::sync::{mpsc, watch};
 
+pub use dial::WellKnown;
+pub(crate) use https::WELL_KNOWN_PATH;
 pub use path::{PathView, Via};
 pub use stream::{IncomingStream, StreamError, StreamHeader};
 
 use admission::Admission;
 use doors::Doors;
+use health::Health;
 use links::Links;
 use relay_book::RelayBook;
 use streams::Streams;
@@ -138,6 +141,7 @@ struct Shared {
     admission: Admission,
     links: Links,
     streams: Streams,
+    health: Health,
     facts: watch::Sender<EndpointFacts>,
     events: mpsc::Sender<TransportEvent>,
 }
@@ -173,6 +177,7 @@ impl Transport {
             admission: Admission::default(),
             links: Links::default(),
             streams: Streams::default(),
+            health: Health::new(),
             facts: watch::Sender::new(facts::at_start(&doors, &config)),
             events,
             doors,
@@ -267,10 +272,10 @@ impl Transport {
         self.shared.facts.borrow().clone()
     }
 
-    /// Whether the relays are reached: their state, in configured order.
+    /// The state of the relays, in configured order.
     #[must_use]
     pub fn relays(&self) -> Vec<health::RelayHealth> {
-        self.shared.book.health()
+        self.shared.health.all(self.shared.book.configured())
     }
 
     /// UDP addresses bound.

@@ -1,0 +1,229 @@
+//! The node's one or two iroh endpoints.
+//!
+//! QUIC hands NAT traversal candidates (local addresses) to whoever completes a handshake, before any
+//! of our code runs. So a node that keeps its addresses private faces strangers with an endpoint that
+//! has no UDP at all (*front*, relay only), and opens the one with UDP (*main*) to admitted endpoints.
+//! A node without relays, or one that is public anyway, has one endpoint for both.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use homing_base::sign1::{self, Domain};
+use homing_base::{InstanceId, RelayRef};
+use homing_core::io::Door;
+use homing_core::message::EndpointProof;
+use iroh::dns::DnsResolver;
+use iroh::endpoint::{BindOpts, Builder, QuicTransportConfig, presets};
+use iroh::tls::CaTlsConfig;
+use iroh::{
+    Endpoint, EndpointId, NetReportConfig, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey,
+};
+use iroh_relay::RelayQuicConfig;
+
+use super::relay_book::{BookResolver, RelayBook};
+use super::{ALPN_MESH, ALPN_STREAM, TransportConfig, TransportError, limits};
+use crate::relay::pass::RelayPass;
+
+/// The endpoints of one run.
+pub(super) struct Doors {
+    /// What strangers see; its key is the instance.
+    pub(super) front: Endpoint,
+    /// What trusted peers reach directly.
+    pub(super) main: Endpoint,
+    passes: Passes,
+}
+
+/// What relays with an allow-list are shown, per door.
+#[derive(Clone, Default)]
+struct Passes {
+    front: Option<String>,
+    main: Option<String>,
+}
+
+impl Doors {
+    /// Binds the endpoints.
+    pub(super) async fn open(
+        config: &TransportConfig,
+        book: &Arc<RelayBook>,
+    ) -> Result<Self, TransportError> {
+        let two = !config.relays.is_empty() && !config.publish_addresses && !config.public;
+        let (front_key, main_key) = (SecretKey::generate(), SecretKey::generate());
+        let front_id = if two { front_key.public() } else { main_key.public() };
+        let passes = Passes::sign(config, front_id, main_key.public());
+        let main = bind_main(config, book, main_key, passes.main.as_deref()).await?;
+        let front = if two {
+            let relays = relay_map(book, passes.front.as_deref());
+            let builder = base(book, front_key, relays).clear_ip_transports();
+            builder.alpns(vec![ALPN_MESH.to_vec()]).bind().await.map_err(endpoint_error)?
+        } else {
+            main.clone()
+        };
+        Ok(Self { front, main, passes })
+    }
+
+    /// Front and main are one endpoint.
+    pub(super) fn single(&self) -> bool {
+        self.front.id() == self.main.id()
+    }
+
+    /// The endpoint that a dial `from` this door uses, and the door it is.
+    pub(super) fn dialler(&self, from: Door) -> (&Endpoint, Door) {
+        match from {
+            Door::Front if !self.single() => (&self.front, Door::Front),
+            _ => (&self.main, Door::Main),
+        }
+    }
+
+    /// Starts using a relay (again).
+    pub(super) async fn insert_relay(&self, book: &RelayBook, relay: &RelayRef) {
+        let Some(url) = book.url(relay) else { return };
+        self.main.insert_relay(url.clone(), entry(relay, &url, self.passes.main.as_deref())).await;
+        if !self.single() {
+            let config = entry(relay, &url, self.passes.front.as_deref());
+            self.front.insert_relay(url, config).await;
+        }
+    }
+
+    /// Stops using a relay.
+    pub(super) async fn remove_relay(&self, url: &RelayUrl) {
+        self.main.remove_relay(url).await;
+        if !self.single() {
+            self.front.remove_relay(url).await;
+        }
+    }
+
+    /// Looks at interfaces and relays again.
+    pub(super) async fn network_changed(&self) {
+        self.main.network_change().await;
+        if !self.single() {
+            self.front.network_change().await;
+        }
+    }
+
+    /// Closes both, telling the peers, within two seconds.
+    pub(super) async fn close(&self) {
+        let both = async { tokio::join!(self.front.close(), self.main.close()) };
+        if tokio::time::timeout(Duration::from_secs(2), both).await.is_err() {
+            tracing::debug!("some peers did not acknowledge the end");
+        }
+    }
+}
+
+impl Passes {
+    fn sign(config: &TransportConfig, front: EndpointId, main: EndpointId) -> Self {
+        let Some(identity) = &config.identity else { return Self::default() };
+        let instance = InstanceId(*front.as_bytes());
+        let pass = |endpoint: EndpointId| {
+            let proof = EndpointProof { instance, endpoint: InstanceId(*endpoint.as_bytes()) };
+            let payload = homing_base::cbor::encode(&proof);
+            let proof = sign1::sign(identity, Domain::EndpointProof, &payload);
+            Some(RelayPass { key: identity.public(), proof }.to_string())
+        };
+        Self { front: pass(front), main: pass(main) }
+    }
+}
+
+/// An endpoint's key in our own type.
+pub(super) fn instance_of(endpoint: &Endpoint) -> InstanceId {
+    InstanceId(*endpoint.id().as_bytes())
+}
+
+async fn bind_main(
+    config: &TransportConfig,
+    book: &Arc<RelayBook>,
+    key: SecretKey,
+    pass: Option<&str>,
+) -> Result<Endpoint, TransportError> {
+    check_free(&config.listen)?;
+    let mut builder = base(book, key, relay_map(book, pass))
+        .alpns(vec![ALPN_MESH.to_vec(), ALPN_STREAM.to_vec()])
+        .clear_ip_transports();
+    for (addr, options) in sockets(&config.listen) {
+        builder = builder
+            .bind_addr_with_opts(addr, options)
+            .map_err(|e| TransportError::Endpoint(e.to_string()))?;
+    }
+    builder.bind().await.map_err(endpoint_error)
+}
+
+/// What to bind: as told, or every address of both families, IPv6 only where there is one.
+fn sockets(listen: &[SocketAddr]) -> Vec<(SocketAddr, BindOpts)> {
+    let everywhere = [
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    ];
+    let wanted = if listen.is_empty() { &everywhere } else { listen };
+    let options = |addr: &SocketAddr| {
+        let required = addr.is_ipv4() || !listen.is_empty();
+        let prefix =
+            if addr.ip().is_unspecified() || wanted.len() == 1 { 0 } else { host_bits(addr) };
+        BindOpts::default()
+            .set_is_required(required)
+            .set_prefix_len(prefix)
+            .set_is_default_route(is_first_of_family(wanted, addr))
+    };
+    wanted.iter().map(|addr| (*addr, options(addr))).collect()
+}
+
+fn host_bits(addr: &SocketAddr) -> u8 {
+    if addr.is_ipv4() { 32 } else { 128 }
+}
+
+fn is_first_of_family(all: &[SocketAddr], addr: &SocketAddr) -> bool {
+    all.iter().find(|a| a.is_ipv4() == addr.is_ipv4()) == Some(addr)
+}
+
+/// iroh reports a taken port as one of many causes; asking the system first gives the plain reason.
+fn check_free(listen: &[SocketAddr]) -> Result<(), TransportError> {
+    for &addr in listen.iter().filter(|a| a.port() != 0) {
+        match std::net::UdpSocket::bind(addr) {
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
+                return Err(TransportError::PortInUse { addr });
+            }
+            Err(source) => return Err(TransportError::Bind { addr, source }),
+        }
+    }
+    Ok(())
+}
+
+fn base(book: &Arc<RelayBook>, key: SecretKey, relays: RelayMap) -> Builder {
+    let verifier = book.verifier();
+    let tls = CaTlsConfig::custom_server_cert_verifier(Arc::new(move |_| Ok(verifier.clone())));
+    let mut probes = NetReportConfig::default();
+    probes.captive_portal_check = false;
+    let mode = if relays.is_empty() { RelayMode::Disabled } else { RelayMode::Custom(relays) };
+    Endpoint::builder(presets::Minimal)
+        .secret_key(key)
+        .relay_mode(mode)
+        .ca_tls_config(tls)
+        .dns_resolver(DnsResolver::custom(BookResolver(book.clone())))
+        .net_report_config(probes)
+        .transport_config(
+            QuicTransportConfig::builder()
+                .max_concurrent_bidi_streams(limits::STREAMS_PER_CONNECTION_MAX.into())
+                .max_concurrent_uni_streams(0_u32.into())
+                .build(),
+        )
+}
+
+fn relay_map(book: &RelayBook, pass: Option<&str>) -> RelayMap {
+    let relays = book.configured().iter();
+    relays.filter_map(|r| Some(entry(r, &book.url(r)?, pass))).collect()
+}
+
+fn entry(relay: &RelayRef, url: &RelayUrl, pass: Option<&str>) -> Arc<RelayConfig> {
+    let port = relay.quic_port.unwrap_or(homing_base::relay::QUIC_PORT_DEFAULT);
+    let quic = (url.scheme() == "https").then(|| RelayQuicConfig::new(port));
+    let config = RelayConfig::new(url.clone(), quic);
+    Arc::new(match pass {
+        Some(pass) => config.with_auth_token(pass),
+        None => config,
+    })
+}
+
+#[allow(clippy::needless_pass_by_value)] // the shape that `map_err` wants
+fn endpoint_error(error: iroh::endpoint::BindError) -> TransportError {
+    TransportError::Endpoint(format!("{error:#}"))
+}

@@ -1,0 +1,141 @@
+//! What this node knows about its own reachability, told to the core at start and on every change.
+//!
+//! Relays: the one the front door is connected with first, then the other configured ones that answer.
+//! Direct: the main door's local and reflexive addresses; loopback only when there is nothing else.
+//! Online: the front door's relay connection stands, or there is no relay to wait for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use homing_base::RelayRef;
+use homing_base::limits::{DIRECT_ADDRESSES_MAX, RELAYS_MAX};
+use homing_core::io::{EndpointFacts, Input};
+use homing_core::message::Network;
+use iroh::Watcher;
+
+use super::doors::Doors;
+use super::tasks::Tasks;
+use super::{Shared, TransportConfig, TransportEvent, mapping};
+
+/// What is known before anything was measured.
+pub(super) fn at_start(doors: &Doors, config: &TransportConfig) -> EndpointFacts {
+    let direct = doors.main.addr().ip_addrs().copied().collect();
+    EndpointFacts {
+        relays: config.relays.iter().take(RELAYS_MAX).cloned().collect(),
+        direct: useful(direct),
+        publish_direct: publishes(config),
+        online: config.relays.is_empty(),
+        network: Network::default(),
+    }
+}
+
+/// Tells the facts now and whenever they change.
+pub(super) fn spawn(shared: &Arc<Shared>, config: &TransportConfig, tasks: &Tasks) {
+    tasks.spawn(watch(shared.clone(), publishes(config)));
+}
+
+fn publishes(config: &TransportConfig) -> bool {
+    config.publish_addresses || config.public || config.relays.is_empty()
+}
+
+async fn watch(shared: Arc<Shared>, publish_direct: bool) {
+    let (main, front) = (shared.doors.main.clone(), shared.doors.front.clone());
+    let mut addrs = main.watch_addr();
+    let mut report = main.net_report();
+    let mut homes = front.home_relay_status();
+    let mut health = shared.health.changes();
+    let mut mapping = MappingWatch::default();
+    let first = shared.facts.borrow().clone();
+    if !shared.tell(TransportEvent::Input(Input::Endpoint(Box::new(first)))).await {
+        return;
+    }
+    loop {
+        let direct: Vec<_> = addrs.get().ip_addrs().copied().collect();
+        let measured = report.get();
+        mapping.look(&shared, measured.as_ref().and_then(|r| r.global_v4.map(SocketAddr::V4)));
+        let facts = EndpointFacts {
+            relays: relays(&shared, &homes.get()),
+            direct: useful(direct),
+            publish_direct,
+            online: shared.book.configured().is_empty()
+                || homes.get().iter().any(iroh::endpoint::RelayStatus::is_connected),
+            network: measured.map(|r| network(&r, mapping.varies)).unwrap_or_default(),
+        };
+        if facts != *shared.facts.borrow() {
+            shared.facts.send_replace(facts.clone());
+            if !shared.tell(TransportEvent::Input(Input::Endpoint(Box::new(facts)))).await {
+                return;
+            }
+        }
+        tokio::select! {
+            changed = addrs.updated() => if changed.is_err() { return },
+            changed = report.updated() => if changed.is_err() { return },
+            changed = homes.updated() => if changed.is_err() { return },
+            changed = health.changed() => if changed.is_err() { return },
+            varies = mapping.answer() => mapping.varies = varies,
+        }
+    }
+}
+
+fn network(report: &iroh::unstable_net_report::NetReport, varies: Option<bool>) -> Network {
+    Network {
+        udp_v4: Some(report.udp_v4),
+        udp_v6: Some(report.udp_v6),
+        mapping_varies: match report.mapping_varies_by_dest_ipv4 {
+            Some(true) => Some(true),
+            other => varies.or(other),
+        },
+    }
+}
+
+/// Home relay first, then those that answer, then, if none does, all.
+fn relays(shared: &Shared, homes: &[iroh::endpoint::RelayStatus]) -> Vec<RelayRef> {
+    let connected = homes.iter().filter(|h| h.is_connected()).map(|h| shared.book.relay(h.url()));
+    let mut relays: Vec<RelayRef> = connected.collect();
+    for relay in shared.health.usable(shared.book.configured()) {
+        if !relays.contains(&relay) {
+            relays.push(relay);
+        }
+    }
+    relays.truncate(RELAYS_MAX);
+    relays
+}
+
+/// Sorted, without loopback unless nothing else is there, bounded.
+fn useful(mut addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    addrs.sort_unstable();
+    addrs.dedup();
+    if addrs.iter().any(|a| !a.ip().is_loopback()) {
+        addrs.retain(|a| !a.ip().is_loopback());
+    }
+    addrs.truncate(DIRECT_ADDRESSES_MAX);
+    addrs
+}
+
+/// Asks about the NAT mapping once per public address.
+#[derive(Default)]
+struct MappingWatch {
+    asked_at: Option<SocketAddr>,
+    asking: Option<tokio::task::JoinHandle<Option<bool>>>,
+    varies: Option<bool>,
+}
+
+impl MappingWatch {
+    fn look(&mut self, shared: &Shared, public: Option<SocketAddr>) {
+        let ip = |a: Option<SocketAddr>| a.map(|a| a.ip());
+        if public.is_none() || ip(public) == ip(self.asked_at) || self.asking.is_some() {
+            return;
+        }
+        self.asked_at = public;
+        let book = shared.book.clone();
+        self.asking = Some(tokio::spawn(async move { mapping::varies(&book).await }));
+    }
+
+    /// The answer when it comes; never, when nothing was asked.
+    async fn answer(&mut self) -> Option<bool> {
+        let Some(asking) = &mut self.asking else { return std::future::pending().await };
+        let varies = asking.await.ok().flatten();
+        self.asking = None;
+        varies
+    }
+}

@@ -1,0 +1,147 @@
+//! The connections that carry application streams: one outgoing per peer endpoint, pooled; incoming
+//! ones as they come. When trust ends, all of a peer's end at once with an error code.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use homing_base::InstanceId;
+use homing_core::io::{DialTarget, Door};
+use iroh::endpoint::{Connection, RecvStream, SendStream};
+use tokio::time::timeout;
+
+use super::links::remote_of;
+use super::stream::{
+    CLOSE_SEVERED, IncomingStream, RESET_REFUSED, StreamError, StreamHeader, StreamReply,
+    read_frame, write_frame,
+};
+use super::{ALPN_STREAM, Shared, TransportEvent, dial, limits};
+
+type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
+
+/// All connections on `homing/stream/1`.
+#[derive(Default)]
+pub(super) struct Streams {
+    pool: Mutex<BTreeMap<InstanceId, Slot>>,
+    live: Mutex<BTreeMap<usize, Connection>>,
+}
+
+impl Streams {
+    /// Ends every connection with these endpoints now.
+    pub(super) fn sever(&self, endpoints: &[InstanceId]) {
+        for connection in self.live().values() {
+            if endpoints.contains(&remote_of(connection)) {
+                connection.close(CLOSE_SEVERED, b"trust ended");
+            }
+        }
+    }
+
+    fn slot(&self, endpoint: InstanceId) -> Slot {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody waits for a slot that only the pool holds; a dead connection in it is of no use.
+        pool.retain(|_, slot| {
+            Arc::strong_count(slot) > 1
+                || slot.try_lock().is_ok_and(|s| s.as_ref().is_some_and(alive))
+        });
+        pool.entry(endpoint).or_default().clone()
+    }
+
+    fn enlist(&self, connection: &Connection) {
+        let mut live = self.live();
+        live.retain(|_, c| alive(c));
+        live.insert(connection.stable_id(), connection.clone());
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Connection>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn alive(connection: &Connection) -> bool {
+    connection.close_reason().is_none()
+}
+
+/// Opens a stream; see [`super::Transport::open_stream`].
+pub(super) async fn open(
+    shared: &Shared,
+    target: &DialTarget,
+    header: &StreamHeader,
+) -> Result<(SendStream, RecvStream), StreamError> {
+    let (connection, pooled) = connection(shared, target).await?;
+    match ask(&connection, header).await {
+        Err(StreamError::Broken(reason)) if pooled => {
+            // The pooled connection was dead without knowing it: once more on a fresh one.
+            tracing::debug!(error = reason, "a pooled connection was replaced");
+            connection.close(RESET_REFUSED, b"replaced");
+            let (fresh, _) = self::connection(shared, target).await?;
+            ask(&fresh, header).await
+        }
+        answer => answer,
+    }
+}
+
+async fn connection(
+    shared: &Shared,
+    target: &DialTarget,
+) -> Result<(Connection, bool), StreamError> {
+    let DialTarget::Endpoint { endpoint, relays, direct, .. } = target else {
+        return Err(StreamError::NoAddress);
+    };
+    let slot = shared.streams.slot(*endpoint);
+    let mut held = slot.lock().await;
+    if let Some(connection) = held.as_ref().filter(|c| alive(c)) {
+        return Ok((connection.clone(), true));
+    }
+    let reached = dial::reach(shared, *endpoint, Door::Main, relays, direct, ALPN_STREAM);
+    let (connection, _) = timeout(limits::STREAM_CONNECT_TIMEOUT, reached)
+        .await
+        .map_err(|_| StreamError::Unreachable("no answer within 5 s".into()))??;
+    shared.streams.enlist(&connection);
+    *held = Some(connection.clone());
+    Ok((connection, false))
+}
+
+async fn ask(
+    connection: &Connection,
+    header: &StreamHeader,
+) -> Result<(SendStream, RecvStream), StreamError> {
+    let asked = async {
+        let opened = connection.open_bi().await;
+        let (mut send, mut recv) = opened.map_err(|e| StreamError::Broken(e.to_string()))?;
+        write_frame(&mut send, &homing_base::cbor::encode(header)).await?;
+        let reply = StreamReply::decode(&read_frame(&mut recv).await?);
+        match reply.map_err(|e| StreamError::Broken(e.to_string()))?.refused {
+            Some(why) => Err(StreamError::Refused(why)),
+            None => Ok((send, recv)),
+        }
+    };
+    let silent = |_| StreamError::Broken("no answer within 5 s".into());
+    timeout(limits::STREAM_REPLY_TIMEOUT, asked).await.map_err(silent)?
+}
+
+/// Hands the streams of an admitted peer's connection to the shell until it ends.
+pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
+    shared.streams.enlist(&connection);
+    let endpoint = remote_of(&connection);
+    if !shared.admission.holds(endpoint) {
+        // Expelled between the check and the list.
+        connection.close(CLOSE_SEVERED, b"trust ended");
+    }
+    while let Ok((send, recv)) = connection.accept_bi().await {
+        let shared = shared.clone();
+        tokio::spawn(async move { greet(&shared, endpoint, send, recv).await });
+    }
+}
+
+async fn greet(shared: &Shared, endpoint: InstanceId, mut send: SendStream, mut recv: RecvStream) {
+    let header = timeout(limits::HANDSHAKE_TIMEOUT, read_frame(&mut recv)).await;
+    match header.ok().and_then(Result::ok).map(|bytes| StreamHeader::decode(&bytes)) {
+        Some(Ok(header)) => {
+            let stream = IncomingStream::new(endpoint, header, send, recv);
+            shared.tell(TransportEvent::Stream(stream)).await;
+        }
+        _ => {
+            send.reset(RESET_REFUSED).ok();
+            recv.stop(RESET_REFUSED).ok();
+        }
+    }
+}
