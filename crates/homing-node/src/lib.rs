@@ -16,4 +16,6 @@ pub mod clock;
 pub mod config;
 pub mod home;
 pub mod identity_file;
+pub mod relay;
 pub mod store;
+pub mod transport;
