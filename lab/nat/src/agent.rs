@@ -262,7 +262,7 @@ impl Relay {
         let home = tempfile::Builder::new().prefix("hl-").tempdir()?;
         let address: Ipv4Addr = host.address();
         let mut command = host.namespace().command(binary().map_err(anyhow::Error::msg)?);
-        command.args(["relay", "serve", "--host", &address.to_string(), "-o", "jsonl"]);
+        command.args(["relay", "serve", "--hostname", &address.to_string(), "-o", "jsonl"]);
         command.env("HOMING_HOME", home.path());
         let log = fs::File::create(home.path().join("lab.log"))?;
         command.stderr(log);
