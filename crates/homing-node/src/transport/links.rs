@@ -151,7 +151,7 @@ async fn read(shared: Arc<Shared>, up: LinkUp, connection: Connection, mut recv:
                 break;
             }
             Err(FrameError::Broken(reason)) => {
-                end = reason;
+                end = connection.close_reason().map_or(reason, |r| r.to_string());
                 break;
             }
         };

@@ -114,8 +114,14 @@ async fn ask(
             None => Ok((send, recv)),
         }
     };
-    let silent = |_| StreamError::Broken("no answer within 5 s".into());
-    timeout(limits::STREAM_REPLY_TIMEOUT, asked).await.map_err(silent)?
+    match timeout(limits::STREAM_REPLY_TIMEOUT, asked).await {
+        Ok(Err(StreamError::Broken(reason))) => {
+            let reason = connection.close_reason().map_or(reason, |r| r.to_string());
+            Err(StreamError::Broken(reason))
+        }
+        Ok(answer) => answer,
+        Err(_) => Err(StreamError::Broken("no answer within 5 s".into())),
+    }
 }
 
 /// Hands the streams of an admitted peer's connection to the shell until it ends.

@@ -1,0 +1,82 @@
+//! Application streams.
+
+use std::time::{Duration, Instant};
+
+use homing_core::io::Door;
+use homing_core::message::Refusal;
+use homing_node::transport::{IncomingStream, StreamError, StreamHeader, TransportEvent};
+
+use super::support::{Peer, Relay};
+
+fn header(service: &str) -> StreamHeader {
+    StreamHeader { service: service.parse().unwrap() }
+}
+
+async fn incoming(peer: &mut Peer) -> IncomingStream {
+    let stream = |e| if let TransportEvent::Stream(s) = e { Some(s) } else { None };
+    peer.until("a stream", stream).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_opened_refused_and_severed() {
+    let relay = Relay::start().await;
+    let (a, mut b) = (Peer::private(&[&relay]).await, Peer::private(&[&relay]).await);
+    let target = b.target(Door::Main, &[]);
+
+    // Not admitted: no stream reaches the shell, even over UDP.
+    let error = a.transport.open_stream(&target, header("mcp")).await.unwrap_err();
+    assert!(matches!(&error, StreamError::Broken(e) if e.contains("not admitted")), "{error:?}");
+
+    b.admit(a.transport.main());
+    let host = tokio::spawn(async move {
+        let stream = incoming(&mut b).await;
+        assert_eq!(stream.header, header("mcp"));
+        let (mut send, mut recv) = stream.accept().await.unwrap();
+        let asked = recv.read_to_end(64).await.unwrap();
+        send.write_all(&asked).await.unwrap();
+        send.finish().unwrap();
+        incoming(&mut b).await.refuse(Refusal::ScopeDenied);
+        drop(incoming(&mut b).await);
+        let (send, recv) = incoming(&mut b).await.accept().await.unwrap();
+        (b, send, recv)
+    });
+    let start = Instant::now();
+    let (mut send, mut recv) = a.transport.open_stream(&target, header("mcp")).await.unwrap();
+    eprintln!("first stream open in {:?}", start.elapsed());
+    send.write_all(b"hello").await.unwrap();
+    send.finish().unwrap();
+    assert_eq!(recv.read_to_end(64).await.unwrap(), b"hello");
+
+    let start = Instant::now();
+    let error = a.transport.open_stream(&target, header("ssh")).await.unwrap_err();
+    assert_eq!(error, StreamError::Refused(Refusal::ScopeDenied));
+    eprintln!("next stream on the pooled connection answered in {:?}", start.elapsed());
+    let error = a.transport.open_stream(&target, header("x")).await.unwrap_err();
+    assert_eq!(error, StreamError::Refused(Refusal::NoSuchService));
+
+    let (_send, mut recv) = a.transport.open_stream(&target, header("mcp")).await.unwrap();
+    let (b, _host_send, _host_recv) = host.await.unwrap();
+    b.transport.expel(a.transport.main());
+    let start = Instant::now();
+    recv.read_to_end(64).await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(1));
+    let again = a.transport.open_stream(&target, header("mcp")).await.unwrap_err();
+    assert!(matches!(again, StreamError::Broken(_)), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_pooled_connection_is_replaced() {
+    let (a, mut b) = (Peer::private(&[]).await, Peer::private(&[]).await);
+    let target = b.target(Door::Main, &[]);
+    b.admit(a.transport.main());
+    for round in 0..2 {
+        let (transport, target) = (a.transport.clone(), target.clone());
+        let opened =
+            tokio::spawn(async move { transport.open_stream(&target, header("mcp")).await });
+        incoming(&mut b).await.accept().await.unwrap();
+        opened.await.unwrap().unwrap();
+        if round == 0 {
+            b.transport.sever(&[a.transport.main()]);
+        }
+    }
+}
