@@ -82,7 +82,7 @@ fn words_that_hide_work_are_found() {
         "//! x\nfn f() {{ {}) }}\n#[test]\n{}]\nstruct Peer{} }}\n",
         concat!("todo", "!("),
         concat!("#[igno", "re"),
-        "Manager {"
+        concat!("Manager", " {")
     );
     assert_eq!(code::words(&tree(&[("a/src/b.rs", &bad)])).len(), 3);
     assert_eq!(code::words(&tree(&[("a/src/utils.rs", "//! x\n")])).len(), 1);
