@@ -7,15 +7,36 @@
 //!                    │                     ◄──inputs── transport · clock · commands           │
 //!                    └────────────────────────────────────────────────────────────────────────┘
 //! ```
-//! Reading order: [`node`], [`builder`], [`driver`], [`transport`], [`store`], [`home`],
-//! [`identity_file`], [`config`], [`api`], [`health`], [`clock`].
+//! Reading order: [`node`], [`builder`], `driver`, [`transport`], [`store`], [`home`],
+//! [`identity_file`], [`config`], [`streams`], `operations`, `api`, [`health`], [`clock`].
 //!
 //! Two rules that a test holds: only `driver.rs` performs outputs, only `clock.rs` reads time.
 
+mod api;
+pub mod builder;
 pub mod clock;
 pub mod config;
+pub mod daemon;
+mod driver;
+mod events;
+pub mod health;
 pub mod home;
 pub mod identity_file;
+pub mod logs;
+mod metrics;
+pub mod node;
+mod operations;
+mod paths;
+mod problem;
 pub mod relay;
+mod relay_role;
 pub mod store;
+pub mod streams;
 pub mod transport;
+
+pub use builder::{Builder, StartError};
+pub use node::Node;
+pub use streams::{Listener, Stream};
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

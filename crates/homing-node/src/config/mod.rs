@@ -24,6 +24,7 @@ use homing_core::io::PeerHint;
 
 pub use error::ConfigError;
 pub use file::{set, validate};
+pub(crate) use layers::peer_hint;
 pub use layers::{Layers, Origin, Setting, Value};
 
 /// Everything that can be configured.

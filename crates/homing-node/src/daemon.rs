@@ -1,0 +1,32 @@
+//! A node as a process: it runs until a signal or `homing down` ends it.
+
+use homing_api::{ApiError, Code};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
+
+use crate::builder::Builder;
+use crate::node::Node;
+
+/// Starts the node, calls `ready` once it answers, and runs it until SIGTERM, SIGINT or `stop`.
+/// Every peer is told before this returns.
+///
+/// # Errors
+/// Why it did not start, or why it had to stop.
+pub async fn run(builder: Builder, ready: impl FnOnce(&Node)) -> Result<(), ApiError> {
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let node = builder.start().await.map_err(|error| ApiError::from(&error))?;
+    info!(me = %node.node_id().fmt_short(), "running");
+    ready(&node);
+    tokio::select! {
+        ended = node.stopped() => return ended,
+        _ = terminate.recv() => info!("stopping: SIGTERM"),
+        _ = interrupt.recv() => info!("stopping: SIGINT"),
+    }
+    node.stop().await
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, ApiError> {
+    signal(kind)
+        .map_err(|e| ApiError::new(Code::Internal, "signals cannot be received").why(e.to_string()))
+}

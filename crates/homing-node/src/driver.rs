@@ -1,0 +1,197 @@
+//! The only file that performs the core's outputs.
+//!
+//! ```text
+//! loop: drain outputs in order (Persist is awaited) → wait for a command, an event or the deadline
+//! ```
+//! Local commands go before what peers send. A deadline that has passed is served after every
+//! input, however busy the peers are. The first failed write ends the loop: a promise that cannot
+//! be kept is not made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use homing_core::io::{Event, LinkId, RequestId};
+use homing_core::{Agent, Answer, Command, Failure, Input, Output};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, error, info, warn};
+
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::health::Health;
+use crate::relay_role::RelayRole;
+use crate::store::{Store, StoreCounts, StoreError};
+use crate::streams::Streams;
+use crate::transport::{Transport, TransportEvent};
+
+/// What a face asks of the agent.
+pub(crate) enum Request {
+    /// Something with effects.
+    Command(Command, oneshot::Sender<Result<Answer, Failure>>),
+    /// A look at the state.
+    Query(Box<dyn FnOnce(&Agent) + Send>),
+}
+
+/// Everything that one agent's outputs need.
+pub(crate) struct Driver {
+    pub(crate) agent: Agent,
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) transport: Transport,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) relay: Option<Arc<RelayRole>>,
+    pub(crate) store_counts: Arc<StoreCounts>,
+    pub(crate) replies: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Failure>>>,
+    pub(crate) next_request: u64,
+    pub(crate) stopping: bool,
+}
+
+impl Driver {
+    /// Runs until the agent was stopped, every handle to it is gone, or the store failed.
+    pub(crate) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        mut wire: mpsc::Receiver<TransportEvent>,
+    ) -> Result<(), StoreError> {
+        let ended = self.turn(&mut requests, &mut wire).await;
+        if let Err(failure) = &ended {
+            error!(error = %failure, "the store failed; stopping");
+            self.health.raise("store_failed", failure.to_string());
+        }
+        self.streams.end_all();
+        self.transport.close().await;
+        ended
+    }
+
+    async fn turn(
+        &mut self,
+        requests: &mut mpsc::Receiver<Request>,
+        wire: &mut mpsc::Receiver<TransportEvent>,
+    ) -> Result<(), StoreError> {
+        loop {
+            self.perform_all().await?;
+            if self.stopping {
+                return Ok(());
+            }
+            tokio::select! { biased;
+                request = requests.recv() => match request {
+                    Some(request) => self.on_request(request),
+                    None => self.command(Command::Stop, None),
+                },
+                Some(event) = wire.recv() => self.on_event(event),
+                () = self.clock.until(self.agent.next_wakeup()) => {}
+            }
+            self.wake();
+        }
+    }
+
+    /// Serves a deadline that has passed.
+    fn wake(&mut self) {
+        let now = self.clock.now();
+        if self.agent.next_wakeup().is_some_and(|deadline| deadline <= now.mono) {
+            self.agent.handle(now, Input::Wakeup);
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Command(command, reply) => self.command(command, Some(reply)),
+            Request::Query(look) => look(&self.agent),
+        }
+    }
+
+    fn command(
+        &mut self,
+        command: Command,
+        reply: Option<oneshot::Sender<Result<Answer, Failure>>>,
+    ) {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.stopping |= matches!(command, Command::Stop);
+        if let Some(reply) = reply {
+            self.replies.insert(request, reply);
+        }
+        self.agent.handle(self.clock.now(), Input::Command { request, command });
+    }
+
+    fn on_event(&mut self, event: TransportEvent) {
+        match event {
+            TransportEvent::Input(input) => {
+                if let Input::Endpoint(facts) = &input {
+                    self.health.on_facts(facts);
+                }
+                let reachability = matches!(input, Input::Endpoint(_));
+                self.agent.handle(self.clock.now(), input);
+                if reachability {
+                    self.introduce();
+                }
+            }
+            TransportEvent::Stream(stream) => self.streams.on_incoming(stream),
+            TransportEvent::RelayDown { relay, error } => {
+                warn!(relay = %relay.authority(), %error, "relay does not answer");
+                self.health.on_relays(&self.transport.relays());
+                self.events.relay(&relay, Some(&error));
+            }
+            TransportEvent::RelayUp { relay } => {
+                info!(relay = %relay.authority(), "relay answers");
+                self.health.on_relays(&self.transport.relays());
+                self.events.relay(&relay, None);
+            }
+            TransportEvent::PathChanged { link } => self.on_path(link),
+        }
+    }
+
+    fn on_path(&self, link: LinkId) {
+        let peers = self.agent.peers(self.clock.now());
+        let of_link = |p: &&homing_core::view::PeerView| p.links.iter().any(|l| l.link == link);
+        if let (Some(peer), Some(path)) = (peers.iter().find(of_link), self.transport.path(link)) {
+            self.events.path(peer, &path);
+        }
+    }
+
+    async fn perform_all(&mut self) -> Result<(), StoreError> {
+        while let Some(output) = self.agent.poll_output() {
+            self.perform(output).await?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, output: Output) -> Result<(), StoreError> {
+        match output {
+            Output::Persist(batch) => self.store.persist(batch).await?,
+            Output::Dial { dial, target } => self.transport.dial(dial, target),
+            Output::Send { link, message } => self.transport.send(link, &message),
+            Output::Close { link, reason } => self.transport.close_link(link, reason),
+            Output::Sever { peer } => {
+                self.streams.sever(peer);
+                self.transport.sever(&self.transport.endpoints_of(peer));
+            }
+            Output::Admit { endpoint, peer } => self.transport.admit(endpoint, peer),
+            Output::Expel { endpoint } => self.transport.expel(endpoint),
+            Output::Reply { request, answer } => {
+                if let Some(reply) = self.replies.remove(&request) {
+                    let _ = reply.send(answer);
+                }
+            }
+            Output::Notify(event) => self.on_notice(event),
+        }
+        Ok(())
+    }
+
+    /// Keeps the relay's answer to "who runs this?" current.
+    fn introduce(&self) {
+        if let (Some(relay), Some(record)) = (&self.relay, self.agent.own_record()) {
+            relay.publish(record, &self.transport.facts().direct);
+        }
+    }
+
+    fn on_notice(&self, event: Event) {
+        if matches!(event, Event::Published { .. }) {
+            self.introduce();
+        }
+        debug!(target: "homing::event", ?event, "notice");
+        self.health.on_notice(&event, self.clock.now().wall);
+        self.events.notice(&event, &self.agent, self.clock.now());
+    }
+}

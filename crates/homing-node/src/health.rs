@@ -1,0 +1,241 @@
+//! Conditions that last: what is wrong, since when, what to try. The same list in `status`, over
+//! HTTP and in `doctor`.
+//!
+//! [`ITEMS`] declares every condition. One becomes visible when it has lasted `time_to_visible`
+//! (what heals by itself in a second is not news), and stays hidden while a condition that explains
+//! it (`depends_on`) is visible.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use homing_api::Stamp;
+use homing_api::agent::{HealthItem, Severity};
+use homing_base::Wall;
+use homing_core::io::{EndpointFacts, Event};
+
+use crate::clock;
+use crate::transport::health::RelayHealth;
+
+/// A condition as declared.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    /// Stable.
+    pub code: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    /// One line.
+    pub title: &'static str,
+    /// What to try.
+    pub advice: &'static str,
+    /// Hidden while this one is visible.
+    pub depends_on: Option<&'static str>,
+    /// Hidden until it has lasted this long.
+    pub time_to_visible: Duration,
+}
+
+macro_rules! items {
+    ($($code:literal $severity:ident after $seconds:literal, $depends:expr, $title:literal, $advice:literal;)*) => {
+        /// Every condition, worst first.
+        pub const ITEMS: &[Item] = &[$(Item {
+            code: $code, severity: Severity::$severity, title: $title, advice: $advice,
+            depends_on: $depends, time_to_visible: Duration::from_secs($seconds),
+        }),*];
+    };
+}
+
+items! {
+    "store_failed" Error after 0, None,
+        "the store cannot be written", "free space or repair the disk, then start the daemon again";
+    "identity_in_use" Error after 0, None,
+        "a newer instance of this identity runs elsewhere",
+        "stop one of the two: homing down. One identity has one home";
+    "clock_skew" Error after 0, None,
+        "the clock of this machine or of a peer is wrong", "set the clock by NTP: timedatectl set-ntp true";
+    "relay_unreachable" Warning after 3, None,
+        "no relay answers", "check the relay and the way to it: homing netcheck";
+    "relay_degraded" Info after 10, Some("relay_unreachable"),
+        "one of the relays does not answer", "check it: homing netcheck";
+    "udp_blocked" Warning after 5, None,
+        "UDP is blocked on this network", "everything goes through relays; let UDP out for direct paths";
+    "no_relay" Info after 0, None,
+        "no relay is configured",
+        "agents behind NATs cannot reach this one; run `homing relay serve` on a public host, then --relay";
+    "store_damaged" Warning after 0, None,
+        "parts of the store could not be read",
+        "what was damaged was left out; peers give trust statements back by themselves";
+    "equivocation" Warning after 0, None,
+        "an identity signed two different records with one sequence",
+        "two machines may hold one key: see homing events";
+    "name_moved" Warning after 0, None,
+        "a name is claimed by another agent than before",
+        "the first one still counts here; homing name alias decides otherwise";
+    "key_permissions" Error after 0, None,
+        "others than its owner can read the key", "chmod 600 identity.json, and consider the key stolen";
+    "key_not_backed_up" Info after 0, None,
+        "the key exists on this machine only",
+        "copy identity.json to a safe place, then: touch key-backed-up beside it";
+}
+
+#[derive(Clone, Debug)]
+struct Active {
+    since: Wall,
+    text: String,
+}
+
+/// What is wrong now.
+#[derive(Debug, Default)]
+pub struct Health {
+    active: Mutex<BTreeMap<&'static str, Active>>,
+}
+
+impl Health {
+    /// A condition holds (still).
+    ///
+    /// # Panics
+    /// When `code` is not declared in [`ITEMS`].
+    pub fn raise(&self, code: &'static str, text: impl Into<String>) {
+        assert!(ITEMS.iter().any(|item| item.code == code), "{code} is not declared");
+        let text = text.into();
+        let fresh = || Active { since: clock::wall(), text: String::new() };
+        self.table().entry(code).or_insert_with(fresh).text = text;
+    }
+
+    /// A condition is over.
+    pub fn clear(&self, code: &'static str) {
+        self.table().remove(code);
+    }
+
+    /// [`Health::raise`] or [`Health::clear`].
+    pub fn set(&self, code: &'static str, holds: bool, text: impl FnOnce() -> String) {
+        if holds { self.raise(code, text()) } else { self.clear(code) }
+    }
+
+    /// The visible conditions, worst first.
+    #[must_use]
+    pub fn visible(&self) -> Vec<HealthItem> {
+        let (table, now) = (self.table(), clock::wall());
+        let shows = |item: &&Item| {
+            table.get(item.code).is_some_and(|a| now.since(a.since) >= item.time_to_visible)
+        };
+        let explained = |item: &Item| {
+            item.depends_on.is_some_and(|code| {
+                ITEMS.iter().find(|other| other.code == code).is_some_and(|other| shows(&other))
+            })
+        };
+        let visible = ITEMS.iter().filter(|item| shows(item) && !explained(item));
+        visible.map(|item| describe(item, &table[item.code])).collect()
+    }
+
+    /// Whether a condition holds, visible or not.
+    #[must_use]
+    pub fn holds(&self, code: &str) -> bool {
+        self.table().contains_key(code)
+    }
+
+    pub(crate) fn on_facts(&self, facts: &EndpointFacts) {
+        let network = facts.network;
+        let blocked = network.udp_v4 == Some(false) && network.udp_v6 != Some(true);
+        self.set("udp_blocked", blocked, String::new);
+    }
+
+    pub(crate) fn on_relays(&self, relays: &[RelayHealth]) {
+        let down: Vec<_> = relays.iter().filter(|relay| relay.error.is_some()).collect();
+        let list = || {
+            let say = |relay: &&RelayHealth| {
+                let why = relay.error.as_deref().unwrap_or("no answer yet");
+                format!("{}: {why}", relay.relay.authority())
+            };
+            down.iter().map(say).collect::<Vec<_>>().join("; ")
+        };
+        self.set("relay_unreachable", !relays.is_empty() && down.len() == relays.len(), list);
+        self.set("relay_degraded", !down.is_empty() && down.len() < relays.len(), list);
+    }
+
+    pub(crate) fn on_notice(&self, event: &Event, _now: Wall) {
+        match event {
+            Event::Superseded { by } => {
+                self.raise("identity_in_use", format!("the newer instance is {by}"));
+            }
+            Event::ClockSkew { offset_ms, .. } => {
+                let offset = match offset_ms {
+                    Some(ms) => format!("this clock differs by {:.1} s", *ms as f64 / 1_000.0),
+                    None => "a record lies in the future".to_owned(),
+                };
+                self.raise("clock_skew", offset);
+            }
+            Event::Equivocation { peer, .. } => self.raise("equivocation", format!("by {peer}")),
+            Event::NameMoved { name, claimant, .. } => {
+                self.raise("name_moved", format!("{name} is now claimed by {claimant}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Active>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn describe(item: &Item, active: &Active) -> HealthItem {
+    let text = match active.text.is_empty() {
+        true => item.advice.to_owned(),
+        false => format!("{}. {}", active.text, item.advice),
+    };
+    HealthItem {
+        code: item.code.to_owned(),
+        severity: item.severity,
+        title: item.title.to_owned(),
+        text,
+        since: Stamp(active.since),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(health: &Health) -> Vec<String> {
+        health.visible().into_iter().map(|item| item.code).collect()
+    }
+
+    #[test]
+    fn a_condition_shows_after_its_time_and_ends_when_cleared() {
+        let health = Health::default();
+        health.raise("no_relay", "");
+        health.raise("relay_unreachable", "r: refused");
+        assert_eq!(codes(&health), ["no_relay"]);
+        health.table().get_mut("relay_unreachable").unwrap().since = Wall(0);
+        assert_eq!(codes(&health), ["relay_unreachable", "no_relay"]);
+        health.clear("no_relay");
+        assert_eq!(codes(&health), ["relay_unreachable"]);
+        assert!(health.visible()[0].text.starts_with("r: refused. "));
+    }
+
+    #[test]
+    fn what_another_condition_explains_is_hidden() {
+        let health = Health::default();
+        for code in ["relay_unreachable", "relay_degraded"] {
+            health.raise(code, "");
+            health.table().get_mut(code).unwrap().since = Wall(0);
+        }
+        assert_eq!(codes(&health), ["relay_unreachable"]);
+    }
+
+    #[test]
+    fn raising_again_keeps_the_time() {
+        let health = Health::default();
+        health.raise("no_relay", "");
+        health.table().get_mut("no_relay").unwrap().since = Wall(7);
+        health.raise("no_relay", "still");
+        assert_eq!(health.visible()[0].since, Stamp(Wall(7)));
+    }
+
+    #[test]
+    fn every_dependency_is_declared() {
+        for item in ITEMS {
+            let known = |code| ITEMS.iter().any(|other| other.code == code);
+            assert!(item.depends_on.is_none_or(known), "{}", item.code);
+        }
+    }
+}

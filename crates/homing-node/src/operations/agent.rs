@@ -1,0 +1,137 @@
+//! `info`, `version`, `config`, `metrics`, health.
+
+use homing_api::agent::{
+    ConfigValue, ConfigView, HealthItem, Info, Origin as ApiOrigin, RecordFacts, RelayLink,
+    ServedRelay, Version,
+};
+use homing_api::{API_MAJOR, ApiError, Schema, Stamp};
+use homing_base::{Record, Ticket};
+use serde_json::json;
+
+use super::network_of;
+use crate::VERSION;
+use crate::config::{Origin, Setting, Value};
+use crate::node::Node;
+
+impl Node {
+    /// Program and API version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version { schema: Schema::new(), version: VERSION.to_owned(), api_major: API_MAJOR }
+    }
+
+    /// Who and where this agent is.
+    ///
+    /// # Errors
+    /// Only when the node has stopped.
+    pub async fn info(&self) -> Result<Info, ApiError> {
+        let (record, superseded) = self
+            .query(|agent| (agent.own_record().cloned(), agent.superseded_by().is_some()))
+            .await?;
+        let shared = &self.shared;
+        let (facts, now) = (shared.transport.facts(), self.now());
+        let me = self.myself();
+        Ok(Info {
+            schema: Schema::new(),
+            address: me.address,
+            name: me.name,
+            node_id: me.node_id,
+            public_key: shared.public_key,
+            instance: shared.transport.instance(),
+            main_instance: shared.transport.main(),
+            online: facts.online,
+            superseded,
+            relays: self.relay_links(),
+            ticket: record.as_ref().map(|record| self.ticket(record)),
+            record: record.as_ref().map(record_facts),
+            direct: facts.direct,
+            publishes_addresses: facts.publish_direct,
+            services: shared.config.services.clone(),
+            network: network_of(shared),
+            serving_relay: self.served_relay(),
+            health: self.health(),
+            pid: std::process::id(),
+            version: VERSION.to_owned(),
+            started: Stamp(shared.started),
+            uptime_s: now.wall.since(shared.started).as_secs(),
+            home: shared.home.dir().display().to_string(),
+            identity_file: shared.home.identity().display().to_string(),
+            udp_port: shared.transport.bound().first().map(std::net::SocketAddr::port),
+        })
+    }
+
+    fn ticket(&self, record: &Record) -> String {
+        let direct = self.shared.transport.facts().direct;
+        Ticket { record: record.bytes().to_vec(), direct }.to_string()
+    }
+
+    pub(super) fn relay_links(&self) -> Vec<RelayLink> {
+        let facts = self.shared.transport.facts();
+        let home = facts.relays.first();
+        let relays = self.shared.transport.relays().into_iter();
+        let mut links: Vec<_> = relays
+            .map(|health| RelayLink {
+                label: health.relay.authority().to_owned(),
+                connected: health.error.is_none() && (facts.online || home != Some(&health.relay)),
+                home: home == Some(&health.relay),
+                latency_ms: None,
+                error: health.error,
+                relay: health.relay,
+            })
+            .collect();
+        links.sort_by_key(|link| !link.home);
+        links
+    }
+
+    fn served_relay(&self) -> Option<ServedRelay> {
+        let role = self.shared.relay.as_ref()?;
+        Some(ServedRelay {
+            relay: role.reference().clone(),
+            listen: role.listen(),
+            quic_listen: role.quic_listen(),
+            clients: role.counts().clients as u64,
+            allowed: role.allowed().to_vec(),
+        })
+    }
+
+    /// Conditions that last, worst first.
+    #[must_use]
+    pub fn health(&self) -> Vec<HealthItem> {
+        self.shared.health.visible()
+    }
+
+    /// The effective configuration of this run.
+    #[must_use]
+    pub fn config_view(&self) -> ConfigView {
+        ConfigView {
+            schema: Schema::new(),
+            file: self.shared.home.config().display().to_string(),
+            values: self.shared.settings.iter().map(config_value).collect(),
+        }
+    }
+}
+
+fn record_facts(record: &Record) -> RecordFacts {
+    RecordFacts {
+        sequence: record.sequence.0,
+        issued: Stamp(record.issued),
+        expires: Stamp(record.expires),
+    }
+}
+
+fn config_value(setting: &Setting) -> ConfigValue {
+    let value = match &setting.value {
+        None => serde_json::Value::Null,
+        Some(Value::Text(text)) => json!(text),
+        Some(Value::Bool(value)) => json!(value),
+        Some(Value::Number(number)) => json!(number),
+        Some(Value::List(list)) => json!(list),
+    };
+    let origin = match setting.origin {
+        Origin::Default => ApiOrigin::Default,
+        Origin::File => ApiOrigin::File,
+        Origin::Environment(_) => ApiOrigin::Env,
+        Origin::Flag => ApiOrigin::Flag,
+    };
+    ConfigValue { key: setting.key.to_owned(), value, origin }
+}

@@ -1,0 +1,203 @@
+//! How packets reach a peer, and *why* not more directly: from what both sides measured.
+
+use std::time::Duration;
+
+use homing_api::network::NetworkFacts;
+use homing_api::peers::{Path, PathKind};
+use homing_base::Mono;
+use homing_core::io::{Door, TrustState};
+use homing_core::message::Network;
+use homing_core::view::{LinkView, PeerView};
+
+use crate::transport::{PathView, Transport, Via};
+
+/// How long hole punching may take before it counts as failed.
+const PUNCHING_MAX: Duration = Duration::from_secs(10);
+
+/// The best path of a peer.
+#[derive(Clone, Debug)]
+pub(crate) struct BestPath {
+    pub(crate) path: Path,
+    pub(crate) rtt: Option<Duration>,
+    pub(crate) link: Option<LinkView>,
+}
+
+/// The best path among a peer's links: direct before relayed, main door before front.
+pub(crate) fn best(peer: &PeerView, transport: &Transport) -> BestPath {
+    let candidates = peer.links.iter().filter_map(|link| Some((link, transport.path(link.link)?)));
+    let rank = |link: &LinkView, view: &PathView| {
+        (matches!(view.via, Via::Direct(_)), link.door == Door::Main, link.last_heard)
+    };
+    match candidates.max_by_key(|(link, view)| rank(link, view)) {
+        Some((link, view)) => BestPath {
+            path: of_view(&view),
+            rtt: Some(link.rtt.unwrap_or(view.rtt)),
+            link: Some(*link),
+        },
+        None => {
+            let kind = if peer.links.is_empty() { PathKind::Offline } else { PathKind::Connecting };
+            BestPath { path: Path { kind, remote: None }, rtt: None, link: None }
+        }
+    }
+}
+
+/// A transport path in API form.
+pub(crate) fn of_view(view: &PathView) -> Path {
+    match &view.via {
+        Via::Direct(addr) => Path { kind: PathKind::Direct, remote: Some(addr.to_string()) },
+        Via::Relay(relay) => {
+            Path { kind: PathKind::Relay, remote: Some(relay.authority().to_owned()) }
+        }
+    }
+}
+
+/// `directly at 203.0.113.7:41641`.
+pub(crate) fn words(path: &Path) -> String {
+    let remote = path.remote.as_deref().unwrap_or("an unknown place");
+    match path.kind {
+        PathKind::Direct => format!("directly at {remote}"),
+        PathKind::Relay => format!("through relay {remote}"),
+        PathKind::Connecting => "soon: the path is being made".into(),
+        PathKind::Offline => "not at all".into(),
+    }
+}
+
+/// Why a path is not direct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reason {
+    /// Stable, e.g. `symmetric_nat_both`.
+    pub(crate) code: &'static str,
+    pub(crate) text: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Reason {
+    fn new(code: &'static str, text: impl Into<String>, hint: Option<&str>) -> Self {
+        Self { code, text: text.into(), hint: hint.map(str::to_owned) }
+    }
+}
+
+/// What a reason is made from.
+pub(crate) struct Circumstances<'a> {
+    /// The peer's name or short node ID.
+    pub(crate) peer: &'a str,
+    pub(crate) trust: TrustState,
+    pub(crate) ours: Network,
+    pub(crate) theirs: Option<Network>,
+    /// Age of the link; `None`: no link.
+    pub(crate) age: Option<Duration>,
+}
+
+/// The reason of a relayed path.
+pub(crate) fn why_relayed(c: &Circumstances<'_>) -> Reason {
+    let peer = c.peer;
+    if c.trust != TrustState::Mutual {
+        let text = format!("without mutual trust {peer} and this agent meet at a relay only");
+        return Reason::new("relay_forced", text, Some("homing handshake and homing approve"));
+    }
+    let Some(theirs) = c.theirs else {
+        let text = format!("{peer} has not told yet where it can be reached directly");
+        return Reason::new("connecting", text, None);
+    };
+    blocked(peer, c.ours, theirs)
+        .or_else(|| no_common_family(peer, c.ours, theirs))
+        .or_else(|| symmetric(peer, c.ours, theirs))
+        .unwrap_or_else(|| unpunched(peer, c.age))
+}
+
+fn udp_blocked(network: Network) -> bool {
+    network.udp_v4 == Some(false) && network.udp_v6 != Some(true)
+}
+
+fn blocked(peer: &str, ours: Network, theirs: Network) -> Option<Reason> {
+    let hint = Some("let UDP out on that network, or leave it relayed: it works, only slower");
+    if udp_blocked(ours) {
+        return Some(Reason::new("udp_blocked_local", "UDP is blocked on this network", hint));
+    }
+    udp_blocked(theirs)
+        .then(|| Reason::new("udp_blocked_remote", format!("UDP is blocked at {peer}"), hint))
+}
+
+fn no_common_family(peer: &str, ours: Network, theirs: Network) -> Option<Reason> {
+    let only_v4 = |n: Network| n.udp_v4 == Some(true) && n.udp_v6 == Some(false);
+    let only_v6 = |n: Network| n.udp_v6 == Some(true) && n.udp_v4 == Some(false);
+    let (here, there) = match () {
+        () if only_v4(ours) && only_v6(theirs) => ("IPv4", "IPv6"),
+        () if only_v6(ours) && only_v4(theirs) => ("IPv6", "IPv4"),
+        () => return None,
+    };
+    let text = format!("this network has {here} only, that of {peer} {there} only");
+    Some(Reason::new("no_common_family", text, Some("enable IPv6 on the network that lacks it")))
+}
+
+fn symmetric(peer: &str, ours: Network, theirs: Network) -> Option<Reason> {
+    let varies = |n: Network| n.mapping_varies == Some(true);
+    let (code, text) = match (varies(ours), varies(theirs)) {
+        (true, true) => ("symmetric_nat_both", format!("symmetric NAT here and at {peer}")),
+        (true, false) => {
+            ("symmetric_nat_local", format!("symmetric NAT here, and {peer} is not public"))
+        }
+        (false, true) => (
+            "symmetric_nat_remote",
+            format!("symmetric NAT at {peer}, and this agent is not public"),
+        ),
+        (false, false) => return None,
+    };
+    let hint = "forward one UDP port to one of the two and set listen to it";
+    Some(Reason::new(code, text, Some(hint)))
+}
+
+fn unpunched(peer: &str, age: Option<Duration>) -> Reason {
+    if age.is_none_or(|age| age < PUNCHING_MAX) {
+        return Reason::new("connecting", "a direct path is being looked for", None);
+    }
+    let text = format!("a firewall between this agent and {peer} drops direct packets");
+    Reason::new("firewall", text, Some("let UDP through, or set listen to a port that is open"))
+}
+
+/// The age of a link at `now`.
+pub(crate) fn age(link: Option<LinkView>, now: Mono) -> Option<Duration> {
+    link.map(|link| now.since(link.proven_at))
+}
+
+/// Network facts in API form.
+pub(crate) fn facts_of(network: Network) -> NetworkFacts {
+    let Network { udp_v4, udp_v6, mapping_varies } = network;
+    NetworkFacts { udp_v4, udp_v6, mapping_varies }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONE: Network =
+        Network { udp_v4: Some(true), udp_v6: Some(false), mapping_varies: Some(false) };
+    const SYMMETRIC: Network = Network { mapping_varies: Some(true), ..CONE };
+    const BLOCKED: Network = Network { udp_v4: Some(false), ..CONE };
+    const V6: Network = Network { udp_v4: Some(false), udp_v6: Some(true), ..CONE };
+
+    fn code(ours: Network, theirs: impl Into<Option<Network>>) -> &'static str {
+        let age = Some(Duration::from_secs(60));
+        let (theirs, trust) = (theirs.into(), TrustState::Mutual);
+        why_relayed(&Circumstances { peer: "p", trust, ours, theirs, age }).code
+    }
+
+    #[test]
+    fn the_reason_follows_from_what_both_sides_measured() {
+        assert_eq!(code(SYMMETRIC, SYMMETRIC), "symmetric_nat_both");
+        assert_eq!(code(SYMMETRIC, CONE), "symmetric_nat_local");
+        assert_eq!(code(CONE, SYMMETRIC), "symmetric_nat_remote");
+        assert_eq!(code(BLOCKED, SYMMETRIC), "udp_blocked_local");
+        assert_eq!(code(CONE, BLOCKED), "udp_blocked_remote");
+        assert_eq!(code(CONE, V6), "no_common_family");
+        assert_eq!(code(CONE, CONE), "firewall");
+        assert_eq!(code(CONE, None), "connecting");
+    }
+
+    #[test]
+    fn strangers_are_relayed_on_purpose() {
+        let (ours, theirs, trust) = (CONE, Some(CONE), TrustState::Pending);
+        let reason = why_relayed(&Circumstances { peer: "p", trust, ours, theirs, age: None });
+        assert_eq!(reason.code, "relay_forced");
+    }
+}

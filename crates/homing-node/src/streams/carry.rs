@@ -1,0 +1,114 @@
+//! Carrying bytes between a stream and something local, half-close included.
+
+use std::sync::atomic::Ordering;
+
+use homing_api::{ApiError, Code};
+use iroh::endpoint::{ReadError, RecvStream, SendStream, VarInt, WriteError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{Entry, Stream};
+
+/// Bytes moved at once: large enough to fill UDP segmentation offload, small enough for idle memory.
+const CHUNK_BYTES_MAX: usize = 64 * 1_024;
+/// Error code of halves whose local end is gone.
+const RESET_LOCAL: VarInt = VarInt::from_u32(2);
+
+impl Stream {
+    /// Carries bytes both ways until both directions ended, one broke, or trust ended. A local end
+    /// of input is passed on as the end of the stream, and the other way round.
+    ///
+    /// # Errors
+    /// Why it broke; [`crate::Node`] remembers it under [`Stream::id`] as well.
+    pub async fn carry(
+        self,
+        from_local: impl AsyncRead + Unpin,
+        to_local: impl AsyncWrite + Unpin,
+    ) -> Result<(), ApiError> {
+        let Stream { mut send, mut recv, open } = self;
+        let entry = open.entry.clone();
+        let mut severed = entry.severed.subscribe();
+        let out = outward(&entry, from_local, &mut send);
+        let inn = inward(&entry, &mut recv, to_local);
+        let ended = tokio::select! {
+            ended = async { tokio::try_join!(out, inn) } => ended.map(|_| ()),
+            _ = severed.wait_for(|severed| *severed) => Ok(()),
+        };
+        entry.end(ended);
+        let Some(error) = entry.state().1 else { return Ok(()) };
+        // Dropping a half would end it in order, as if the peer had everything.
+        send.reset(RESET_LOCAL).ok();
+        recv.stop(RESET_LOCAL).ok();
+        Err(error)
+    }
+}
+
+/// Local bytes to the peer.
+async fn outward(
+    entry: &Entry,
+    mut local: impl AsyncRead + Unpin,
+    send: &mut SendStream,
+) -> Result<(), ApiError> {
+    let mut buffer = vec![0; CHUNK_BYTES_MAX];
+    loop {
+        let read = local.read(&mut buffer).await.map_err(|e| local_end(&e))?;
+        if read == 0 {
+            break;
+        }
+        send.write_all(&buffer[..read]).await.map_err(|e| on_write(entry, &e))?;
+        entry.sent.fetch_add(read as u64, Ordering::Relaxed);
+    }
+    send.finish().ok();
+    // In order means: the peer has it all.
+    match send.stopped().await {
+        Ok(_) => Ok(()),
+        Err(e) => Err(broken(entry, &e)),
+    }
+}
+
+/// The peer's bytes to the local end.
+async fn inward(
+    entry: &Entry,
+    recv: &mut RecvStream,
+    mut local: impl AsyncWrite + Unpin,
+) -> Result<(), ApiError> {
+    while let Some(chunk) =
+        recv.read_chunk(CHUNK_BYTES_MAX).await.map_err(|e| on_read(entry, &e))?
+    {
+        entry.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        local.write_all(&chunk).await.map_err(|e| local_end(&e))?;
+    }
+    // The local end may be gone already, having got everything.
+    local.shutdown().await.ok();
+    Ok(())
+}
+
+fn on_write(entry: &Entry, error: &WriteError) -> ApiError {
+    match error {
+        WriteError::Stopped(_) => {
+            ApiError::new(Code::StreamBroken, "the peer's application is gone")
+                .why("it stopped reading before the end")
+        }
+        other => broken(entry, other),
+    }
+}
+
+fn on_read(entry: &Entry, error: &ReadError) -> ApiError {
+    match error {
+        ReadError::Reset(_) => ApiError::new(Code::StreamBroken, "the peer's application is gone")
+            .why("it ended before it had sent everything"),
+        other => broken(entry, other),
+    }
+}
+
+fn broken(entry: &Entry, error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::new(
+        Code::StreamBroken,
+        format!("the connection with {} broke", entry.peer.fmt_short()),
+    )
+    .why(error.to_string())
+    .hint("open the stream again; homing connect --retry does so by itself")
+}
+
+fn local_end(error: &std::io::Error) -> ApiError {
+    ApiError::new(Code::StreamBroken, "the local end is gone").why(error.to_string())
+}

@@ -1,0 +1,64 @@
+//! One service of this agent and the streams that peers open to it.
+
+use std::sync::Arc;
+
+use homing_api::{ApiError, Code};
+use homing_base::Service;
+use tokio::sync::mpsc;
+
+use super::{BACKLOG_MAX, Stream, Streams};
+
+/// A service that trusted peers can reach while this lives.
+#[derive(Debug)]
+pub struct Listener {
+    service: Service,
+    incoming: mpsc::Receiver<Stream>,
+    streams: Arc<Streams>,
+}
+
+impl Listener {
+    /// The next stream; `None` once the node has stopped.
+    pub async fn accept(&mut self) -> Option<Stream> {
+        self.incoming.recv().await
+    }
+
+    /// What is exposed.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.incoming.close();
+        let mut tables = self.streams.tables();
+        if tables.listeners.get(&self.service).is_some_and(mpsc::Sender::is_closed) {
+            tables.listeners.remove(&self.service);
+        }
+    }
+}
+
+impl Streams {
+    /// Exposes `service` until the listener is dropped.
+    ///
+    /// # Errors
+    /// [`Code::AlreadyExists`] when it is exposed already.
+    pub(crate) fn listen(self: &Arc<Self>, service: Service) -> Result<Listener, ApiError> {
+        let mut tables = self.tables();
+        if tables.listeners.get(&service).is_some_and(|l| !l.is_closed()) {
+            let message = format!("{service} is exposed already");
+            return Err(ApiError::new(Code::AlreadyExists, message)
+                .hint("end the other homing listen first, or choose another name"));
+        }
+        let (sender, incoming) = mpsc::channel(BACKLOG_MAX);
+        tables.listeners.insert(service.clone(), sender);
+        drop(tables);
+        Ok(Listener { service, incoming, streams: self.clone() })
+    }
+
+    /// Services exposed now.
+    pub(crate) fn services(&self) -> Vec<Service> {
+        self.tables().listeners.keys().cloned().collect()
+    }
+}

@@ -1,0 +1,300 @@
+//! Application streams: who listens, what is open, what became of what has ended.
+//!
+//! ```text
+//! peer ──stream header──► transport ──► on_incoming ──Authorize──► core ──► the service's Listener
+//!                                            │ refused: NotTrusted · ScopeDenied · NoSuchService
+//!                                            └ before the application sees a byte
+//! ```
+//! Trust is asked before the service is looked up, so that a stranger does not learn what exists.
+//! When trust ends the core says `Sever` and every stream with that peer ends at once.
+
+mod carry;
+mod listener;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use homing_api::ApiError;
+use homing_api::streams::StreamState;
+use homing_base::{NodeId, Service};
+use homing_core::io::TrustState;
+use homing_core::message::Refusal;
+use homing_core::{Answer, Command, Failure};
+use iroh::endpoint::{RecvStream, SendStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, info};
+
+pub use listener::Listener;
+
+use crate::driver::Request;
+use crate::transport::IncomingStream;
+
+/// Ended streams whose outcome can still be asked for.
+pub const OUTCOMES_MAX: usize = 256;
+/// Accepted streams that wait for their listener; more are refused as overload.
+pub const BACKLOG_MAX: usize = 64;
+
+/// One open application stream. Read from `recv`, write to `send`; both are QUIC stream halves.
+#[derive(Debug)]
+pub struct Stream {
+    /// Towards the peer. `finish()` says that no more bytes come.
+    pub send: SendStream,
+    /// From the peer.
+    pub recv: RecvStream,
+    open: OpenStream,
+}
+
+impl Stream {
+    /// Its number in this run.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.open.entry.id
+    }
+
+    /// Who is at the other end, proven.
+    #[must_use]
+    pub fn peer(&self) -> NodeId {
+        self.open.entry.peer
+    }
+
+    /// What it was opened for.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.open.entry.service
+    }
+}
+
+/// Marks the stream as ended when dropped.
+#[derive(Debug)]
+struct OpenStream {
+    entry: Arc<Entry>,
+    streams: Weak<Streams>,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if let Some(streams) = self.streams.upgrade() {
+            streams.on_end(&self.entry);
+        }
+    }
+}
+
+/// What is known about one stream.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: u64,
+    pub(crate) peer: NodeId,
+    pub(crate) service: Service,
+    pub(crate) received: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    end: Mutex<Option<Result<(), ApiError>>>,
+    severed: watch::Sender<bool>,
+}
+
+impl Entry {
+    /// Open, closed in order, or broken and why.
+    pub(crate) fn state(&self) -> (StreamState, Option<ApiError>) {
+        match &*self.end.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => (StreamState::Open, None),
+            Some(Ok(())) => (StreamState::Closed, None),
+            Some(Err(error)) => (StreamState::Broken, Some(error.clone())),
+        }
+    }
+
+    /// Notes how it ended; the first note counts.
+    fn end(&self, how: Result<(), ApiError>) {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(how);
+    }
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub(crate) struct StreamCounts {
+    pub(crate) opened: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) severed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    listeners: BTreeMap<Service, mpsc::Sender<Stream>>,
+    open: BTreeMap<u64, Arc<Entry>>,
+    ended: VecDeque<Arc<Entry>>,
+    /// Bytes received from and sent to a peer over streams that have ended.
+    totals: BTreeMap<NodeId, (u64, u64)>,
+}
+
+/// All streams of one node.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    me: Weak<Streams>,
+    requests: mpsc::Sender<Request>,
+    tables: Mutex<Tables>,
+    next_id: AtomicU64,
+    pub(crate) counts: StreamCounts,
+}
+
+impl Streams {
+    pub(crate) fn new(requests: mpsc::Sender<Request>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            requests,
+            tables: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            counts: StreamCounts::default(),
+        })
+    }
+
+    /// A peer wants to open a stream: asks the core, then hands it to the service's listener.
+    pub(crate) fn on_incoming(&self, incoming: IncomingStream) {
+        let Some(streams) = self.me.upgrade() else { return };
+        tokio::spawn(async move { streams.admit(incoming).await });
+    }
+
+    async fn admit(&self, incoming: IncomingStream) {
+        let service = incoming.header.service.clone();
+        let listener = match self.authorize(&incoming).await {
+            Ok(peer) => self.listener(&service).map(|listener| (peer, listener)),
+            Err(refusal) => Err(refusal),
+        };
+        match listener {
+            Ok((peer, slot)) => {
+                let Ok((send, recv)) = incoming.accept().await else { return };
+                self.counts.accepted.fetch_add(1, Ordering::Relaxed);
+                debug!(peer = %peer.fmt_short(), %service, "stream accepted");
+                slot.send(self.register(peer, service, send, recv));
+            }
+            Err(refusal) => {
+                self.counts.refused.fetch_add(1, Ordering::Relaxed);
+                info!(target: "homing::event::stream::refused", ?refusal, %service, "stream refused");
+                incoming.refuse(refusal);
+            }
+        }
+    }
+
+    async fn authorize(&self, incoming: &IncomingStream) -> Result<NodeId, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let service = incoming.header.service.clone();
+        let command = Command::Authorize { endpoint: incoming.endpoint, service };
+        let sent = self.requests.send(Request::Command(command, reply)).await;
+        sent.map_err(|_| Refusal::NotTrusted)?;
+        match answer.await {
+            Ok(Ok(Answer::Authorized { peer })) => Ok(peer),
+            Ok(Err(failure)) => Err(refusal_of(&failure)),
+            _ => Err(Refusal::NotTrusted),
+        }
+    }
+
+    fn listener(&self, service: &Service) -> Result<mpsc::OwnedPermit<Stream>, Refusal> {
+        let listener = self.tables().listeners.get(service).cloned();
+        let listener = listener.ok_or(Refusal::NoSuchService)?;
+        listener.try_reserve_owned().map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => Refusal::RateLimited,
+            mpsc::error::TrySendError::Closed(_) => Refusal::NoSuchService,
+        })
+    }
+
+    /// Takes note of an open stream.
+    pub(crate) fn register(
+        &self,
+        peer: NodeId,
+        service: Service,
+        send: SendStream,
+        recv: RecvStream,
+    ) -> Stream {
+        let entry = Arc::new(Entry {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            peer,
+            service,
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            end: Mutex::new(None),
+            severed: watch::Sender::new(false),
+        });
+        self.tables().open.insert(entry.id, entry.clone());
+        Stream { send, recv, open: OpenStream { entry, streams: self.me.clone() } }
+    }
+
+    /// Trust with `peer` ended: its streams end now.
+    pub(crate) fn sever(&self, peer: NodeId) {
+        let entries: Vec<_> =
+            self.tables().open.values().filter(|e| e.peer == peer).cloned().collect();
+        for entry in entries {
+            self.counts.severed.fetch_add(1, Ordering::Relaxed);
+            entry.end(Err(crate::problem::trust_ended(peer)));
+            entry.severed.send_replace(true);
+        }
+    }
+
+    /// The node stops.
+    pub(crate) fn end_all(&self) {
+        let entries: Vec<_> = self.tables().open.values().cloned().collect();
+        for entry in entries {
+            entry.end(Err(crate::problem::stopping()));
+            entry.severed.send_replace(true);
+        }
+        self.tables().listeners.clear();
+    }
+
+    /// A stream by its number, open or ended.
+    pub(crate) fn find(&self, id: u64) -> Option<Arc<Entry>> {
+        let tables = self.tables();
+        tables.open.get(&id).or_else(|| tables.ended.iter().find(|e| e.id == id)).cloned()
+    }
+
+    /// Open streams with `peer`, and bytes received from and sent to it in this run.
+    pub(crate) fn traffic(&self, peer: NodeId) -> (u32, u64, u64) {
+        let tables = self.tables();
+        let (mut received, mut sent) = tables.totals.get(&peer).copied().unwrap_or_default();
+        let mut open = 0;
+        for entry in tables.open.values().filter(|e| e.peer == peer) {
+            open += 1;
+            received += entry.received.load(Ordering::Relaxed);
+            sent += entry.sent.load(Ordering::Relaxed);
+        }
+        (open, received, sent)
+    }
+
+    /// Open streams, and bytes received and sent in this run.
+    pub(crate) fn traffic_of_all(&self) -> (usize, u64, u64) {
+        let tables = self.tables();
+        let live = tables
+            .open
+            .values()
+            .map(|e| (e.received.load(Ordering::Relaxed), e.sent.load(Ordering::Relaxed)));
+        let all = tables.totals.values().copied().chain(live);
+        let (received, sent) = all.fold((0, 0), |(r, s), (dr, ds)| (r + dr, s + ds));
+        (tables.open.len(), received, sent)
+    }
+
+    fn on_end(&self, entry: &Arc<Entry>) {
+        entry.end(Ok(()));
+        let mut tables = self.tables();
+        if tables.open.remove(&entry.id).is_none() {
+            return;
+        }
+        let total = tables.totals.entry(entry.peer).or_default();
+        total.0 += entry.received.load(Ordering::Relaxed);
+        total.1 += entry.sent.load(Ordering::Relaxed);
+        tables.ended.push_back(entry.clone());
+        if tables.ended.len() > OUTCOMES_MAX {
+            tables.ended.pop_front();
+        }
+    }
+
+    fn tables(&self) -> std::sync::MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refusal_of(failure: &Failure) -> Refusal {
+    match failure {
+        Failure::NotTrusted { state: TrustState::Expired, .. } => Refusal::TrustExpired,
+        Failure::ScopeDenied { .. } => Refusal::ScopeDenied,
+        Failure::Limit { .. } => Refusal::RateLimited,
+        Failure::Refused { refusal, .. } => *refusal,
+        _ => Refusal::NotTrusted,
+    }
+}
