@@ -1,0 +1,470 @@
+//! A world of DHT nodes: the real core, simulated messages, uplinks and lives.
+//!
+//! ```text
+//! Wheel ─► Deliver / Wake / Leave / Join ─► Dht::handle ─► outputs ─► uplink, latency ─► Wheel
+//! ```
+//! A message costs its wire length plus [`OVERHEAD_BYTES`]. A message to the dead is lost. One request is
+//! one round trip: connections are taken as standing.
+
+use std::time::Duration;
+
+use homing_base::{Mono, NodeId, Now, Seq, Wall};
+use homing_core::dht::{
+    Class, CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Message, Outcome,
+    Report, Slot,
+};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+use super::adversary::{Colluders, Role};
+use super::churn::Sessions;
+use super::latency::{Latency, Uplink};
+use super::oracle::Oracle;
+use super::value::{Mint, SimPlace};
+use super::wheel::Wheel;
+
+/// IP and UDP headers (28), QUIC header, tag and its share of acknowledgements (52).
+pub const OVERHEAD_BYTES: usize = 80;
+/// The wall clock at the start of every world.
+const EPOCH_MS: u64 = 1_800_000_000_000;
+/// Seeds that a joining node is given.
+const SEEDS_PER_JOIN: usize = 3;
+
+type Msg<V> = Message<SimPlace, <V as homing_core::dht::Value>::Wire>;
+
+enum Event<V: Mint> {
+    Deliver { to: u32, from: u32, class: Class, message: Msg<V> },
+    Wake { node: u32 },
+    Leave { node: u32 },
+    Join,
+    Publish { node: u32 },
+    Work,
+}
+
+/// One node, living or dead.
+pub struct Node<V: Mint> {
+    /// The machine; `None`: dead.
+    pub dht: Option<Box<Dht<SimPlace, V>>>,
+    /// Who it is.
+    pub contact: Contact<SimPlace>,
+    /// What it does with requests.
+    pub role: Role,
+    key: V::Key,
+    at: [f32; 2],
+    wake: Mono,
+    uplink_free: Mono,
+    /// Its record is stored and may be looked for.
+    pub published: bool,
+    /// Its join is over.
+    pub joined: bool,
+}
+
+/// What an operation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Entering the network.
+    Join,
+    /// Storing one's own record.
+    Publish,
+    /// Looking for another node's record.
+    Find {
+        /// Whose.
+        whom: u32,
+    },
+    /// Looking for the closest nodes.
+    FindNode {
+        /// To what.
+        target: NodeId,
+    },
+}
+
+/// An operation that ended.
+pub struct Ended<V> {
+    /// Which.
+    pub op: Op,
+    /// Who did it.
+    pub by: u32,
+    /// How it ended.
+    pub outcome: Outcome<SimPlace, V>,
+    /// At what price.
+    pub report: Report,
+    /// When.
+    pub at: Mono,
+}
+
+/// What never changes about a world.
+#[derive(Clone, Debug)]
+pub struct Nature {
+    /// Settings of every node.
+    pub config: Config,
+    /// Where round trips come from.
+    pub latency: Latency,
+    /// The median round trip, in milliseconds.
+    pub rtt_ms: f64,
+    /// Uplinks; `None`: unlimited.
+    pub uplink: Option<Uplink>,
+    /// Session times and their median; `None`: nobody leaves by itself.
+    pub churn: Option<(Sessions, Duration)>,
+    /// Operations per node and second while [`World::work`] is on.
+    pub work_per_node: f64,
+    /// New nodes publish their record as soon as they have joined.
+    pub publish: bool,
+}
+
+/// Counted traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Traffic {
+    /// Events handled.
+    pub events: u64,
+    /// Messages sent.
+    pub messages: u64,
+    /// Bytes of maintenance.
+    pub maintenance_bytes: u64,
+    /// Bytes of commands.
+    pub command_bytes: u64,
+    /// Messages dropped at full uplinks.
+    pub dropped: u64,
+    /// Node-seconds lived.
+    pub node_seconds: f64,
+}
+
+/// A world.
+pub struct World<V: Mint> {
+    nature: Nature,
+    chance: ChaCha8Rng,
+    queue: Wheel<Event<V>>,
+    now: Mono,
+    /// Every node that ever lived.
+    pub nodes: Vec<Node<V>>,
+    /// Who lives, and who is closest.
+    pub alive: Oracle,
+    /// The adversary's nodes.
+    pub colluders: Colluders,
+    /// Traffic since the last [`World::take_traffic`].
+    pub traffic: Traffic,
+    /// Operations that ended since they were last taken.
+    pub ended: Vec<Ended<V>>,
+    ops: Vec<Op>,
+    counted_to: Mono,
+    churning: bool,
+    working: bool,
+}
+
+impl<V: Mint> World<V> {
+    /// Nobody lives here yet.
+    #[must_use]
+    pub fn new(nature: Nature, seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_be_bytes());
+        Self {
+            nature,
+            chance: ChaCha8Rng::from_seed(bytes),
+            queue: Wheel::default(),
+            now: Mono(1),
+            nodes: Vec::new(),
+            alive: Oracle::default(),
+            colluders: Colluders::default(),
+            traffic: Traffic::default(),
+            ended: Vec::new(),
+            ops: Vec::new(),
+            counted_to: Mono(1),
+            churning: false,
+            working: false,
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now { mono: self.now, wall: Wall(EPOCH_MS + self.now.0 / 1_000) }
+    }
+
+    /// Uniform in 0..1.
+    pub fn unit(&mut self) -> f64 {
+        f64::from(self.chance.next_u32()) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    /// A random index below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.unit() * n as f64) as usize
+    }
+
+    /// The world's chance.
+    pub fn chance(&mut self) -> &mut ChaCha8Rng {
+        &mut self.chance
+    }
+
+    /// Some living node.
+    pub fn any(&mut self) -> u32 {
+        let at = self.below(self.alive.len());
+        self.alive.handles()[at]
+    }
+
+    // ---- lives
+
+    /// A node is born with `key` in the /24 `group` and joins through random living nodes.
+    pub fn birth(&mut self, key: V::Key, group: u32, role: Role) -> u32 {
+        let handle = u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes");
+        let contact = Contact { id: V::id(&key), place: SimPlace { handle, group } };
+        let mut seed = [0; 32];
+        self.chance.fill_bytes(&mut seed);
+        let at = [self.unit() as f32, self.unit() as f32];
+        let now = self.now();
+        let dht = Dht::new(self.nature.config.clone(), contact.clone(), true, seed, now);
+        let seeds = self.seeds();
+        self.count_time();
+        self.alive.add(&contact.id, handle);
+        if role != Role::Honest {
+            self.colluders.add(&contact);
+        }
+        self.nodes.push(Node {
+            dht: Some(Box::new(dht)),
+            contact,
+            role,
+            key,
+            at,
+            wake: Mono::MAX,
+            uplink_free: Mono(0),
+            published: false,
+            joined: false,
+        });
+        if self.churning {
+            self.schedule_leave(handle);
+        }
+        self.command(handle, Op::Join, DhtCommand::Join { seeds });
+        handle
+    }
+
+    /// A node with a fresh key in a /24 of its own.
+    pub fn birth_anyone(&mut self) -> u32 {
+        let key = V::key(&mut self.chance);
+        let group = self.chance.next_u32() | 1;
+        self.birth(key, group, Role::Honest)
+    }
+
+    fn seeds(&mut self) -> Vec<Contact<SimPlace>> {
+        let n = SEEDS_PER_JOIN.min(self.alive.len());
+        (0..n)
+            .map(|_| {
+                let seed = self.any();
+                self.nodes[seed as usize].contact.clone()
+            })
+            .collect()
+    }
+
+    /// A node dies without a word.
+    pub fn kill(&mut self, handle: u32) {
+        self.count_time();
+        let node = &mut self.nodes[handle as usize];
+        if node.dht.take().is_some() {
+            let id = node.contact.id;
+            self.alive.remove(&id, handle);
+        }
+    }
+
+    /// From now on sessions end, and each end is followed by a birth.
+    pub fn start_churn(&mut self) {
+        self.churning = true;
+        for handle in self.alive.handles().to_vec() {
+            self.schedule_leave(handle);
+        }
+    }
+
+    /// Nobody dies or is born any more.
+    pub fn stop_churn(&mut self) {
+        self.churning = false;
+    }
+
+    fn schedule_leave(&mut self, node: u32) {
+        let Some((sessions, median)) = self.nature.churn else { return };
+        let (u, v) = (self.unit(), self.unit());
+        let at = self.now.after(sessions.draw(median, u, v));
+        self.queue.push(at, Event::Leave { node });
+    }
+
+    // ---- operations
+
+    /// Gives a node a command.
+    pub fn command(&mut self, node: u32, op: Op, command: DhtCommand<SimPlace, V>) {
+        let id = CommandId(self.ops.len() as u64);
+        self.ops.push(op);
+        self.handle(node, DhtInput::Command { id, command }, Class::Command);
+    }
+
+    /// A node stores its own record.
+    pub fn publish(&mut self, node: u32) {
+        let wall = self.now().wall;
+        let value = V::mint(&self.nodes[node as usize].key, Seq(wall.0), wall);
+        let slot = Slot::agent(self.nodes[node as usize].contact.id);
+        self.command(node, Op::Publish, DhtCommand::Put { slot, value, keep: true });
+    }
+
+    /// A node looks for another's record.
+    pub fn find(&mut self, by: u32, whom: u32) {
+        let slot = Slot::agent(self.nodes[whom as usize].contact.id);
+        self.command(by, Op::Find { whom }, DhtCommand::FindValue { slot });
+    }
+
+    /// A node looks for the nodes closest to a random point.
+    pub fn find_node(&mut self, by: u32) {
+        let mut target = NodeId([0; 32]);
+        self.chance.fill_bytes(&mut target.0);
+        self.command(by, Op::FindNode { target }, DhtCommand::FindNode { target });
+    }
+
+    /// From now on random nodes look for random published records, at the configured rate.
+    pub fn work(&mut self, on: bool) {
+        if on && !self.working {
+            self.queue.push(self.now, Event::Work);
+        }
+        self.working = on;
+    }
+
+    fn work_once(&mut self) {
+        if !self.working || self.alive.is_empty() {
+            return;
+        }
+        let rate = self.nature.work_per_node * self.alive.len() as f64;
+        let u = self.unit().max(1e-9);
+        self.queue.push(self.now.after(Duration::from_secs_f64(-u.ln() / rate)), Event::Work);
+        for _ in 0..64 {
+            let (by, whom) = (self.any(), self.any());
+            let ready = self.nodes[by as usize].joined && self.nodes[whom as usize].published;
+            if ready && by != whom {
+                return self.find(by, whom);
+            }
+        }
+    }
+
+    // ---- time
+
+    /// Lets `duration` go by.
+    pub fn run_for(&mut self, duration: Duration) {
+        let until = self.now.after(duration);
+        while let Some((at, event)) = self.queue.pop_until(until) {
+            self.now = self.now.max(at);
+            self.happen(event);
+        }
+        self.now = until;
+        self.count_time();
+    }
+
+    /// Traffic since the last call.
+    pub fn take_traffic(&mut self) -> Traffic {
+        self.count_time();
+        std::mem::take(&mut self.traffic)
+    }
+
+    fn count_time(&mut self) {
+        let elapsed = self.now.since(self.counted_to).as_secs_f64();
+        self.traffic.node_seconds += elapsed * self.alive.len() as f64;
+        self.counted_to = self.now;
+    }
+
+    fn happen(&mut self, event: Event<V>) {
+        self.traffic.events += 1;
+        match event {
+            Event::Deliver { to, from, class, message } => self.deliver(to, from, class, message),
+            Event::Wake { node } => {
+                if self.nodes[node as usize].wake <= self.now {
+                    self.nodes[node as usize].wake = Mono::MAX;
+                    self.handle(node, DhtInput::Wakeup, Class::Maintenance);
+                }
+            }
+            Event::Leave { node } if self.churning && self.nodes[node as usize].dht.is_some() => {
+                self.kill(node);
+                self.queue.push(self.now, Event::Join);
+            }
+            Event::Leave { .. } => {}
+            Event::Join => {
+                self.birth_anyone();
+            }
+            Event::Publish { node } => self.publish(node),
+            Event::Work => self.work_once(),
+        }
+    }
+
+    fn deliver(&mut self, to: u32, from: u32, class: Class, message: Msg<V>) {
+        if self.nodes[to as usize].dht.is_none() {
+            return;
+        }
+        let sender = self.nodes[from as usize].contact.clone();
+        let node = &self.nodes[to as usize];
+        if node.role != Role::Honest && !message.body.is_answer() {
+            let wall = self.now().wall;
+            if let Some(body) = self.colluders.answer::<V>(node.role, &node.key, &message.body, wall) {
+                let answer = Message { id: message.id, server: true, body };
+                return self.send(to, from, class, answer);
+            }
+        }
+        self.handle(to, DhtInput::Message { from: sender, message }, class);
+    }
+
+    fn handle(&mut self, node: u32, input: DhtInput<SimPlace, V>, class: Class) {
+        let now = self.now();
+        let Some(mut dht) = self.nodes[node as usize].dht.take() else { return };
+        dht.handle(now, input);
+        while let Some(output) = dht.poll_output() {
+            self.perform(node, output, class);
+        }
+        let wake = dht.next_wakeup().unwrap_or(Mono::MAX);
+        let this = &mut self.nodes[node as usize];
+        this.dht = Some(dht);
+        if wake < this.wake {
+            this.wake = wake;
+            self.queue.push(wake.max(self.now), Event::Wake { node });
+        }
+    }
+
+    fn perform(&mut self, node: u32, output: DhtOutput<SimPlace, V>, incoming: Class) {
+        match output {
+            DhtOutput::Send { to, message, class } => {
+                let class = if message.body.is_answer() { incoming } else { class };
+                self.send(node, to.place.handle, class, message);
+            }
+            DhtOutput::Done { id, outcome, report } => {
+                let op = self.ops[usize::try_from(id.0).expect("an index")];
+                self.on_done(node, op, &outcome);
+                self.ended.push(Ended { op, by: node, outcome, report, at: self.now });
+            }
+            DhtOutput::Newer { .. } | DhtOutput::Persist { .. } => {}
+        }
+    }
+
+    fn on_done(&mut self, node: u32, op: Op, outcome: &Outcome<SimPlace, V>) {
+        let this = &mut self.nodes[node as usize];
+        match op {
+            Op::Join => {
+                this.joined = true;
+                if self.nature.publish && this.role == Role::Honest {
+                    self.queue.push(self.now, Event::Publish { node });
+                }
+            }
+            Op::Publish => this.published |= matches!(outcome, Outcome::Stored { replicas: 1.., .. }),
+            _ => {}
+        }
+    }
+
+    /// Puts a message on the sender's uplink and, unless dropped there, on its way.
+    fn send(&mut self, from: u32, to: u32, class: Class, message: Msg<V>) {
+        let bytes = OVERHEAD_BYTES + message.wire_len::<V>();
+        self.traffic.messages += 1;
+        match class {
+            Class::Maintenance => self.traffic.maintenance_bytes += bytes as u64,
+            Class::Command => self.traffic.command_bytes += bytes as u64,
+        }
+        let mut leaves = self.now;
+        if let Some(uplink) = self.nature.uplink {
+            let free = &mut self.nodes[from as usize].uplink_free;
+            let Some(at) = uplink.leaves(bytes, *free, self.now) else {
+                self.traffic.dropped += 1;
+                return;
+            };
+            (*free, leaves) = (at, at);
+        }
+        let wobble = 2.0 * self.unit() - 1.0;
+        let (a, b) = (self.nodes[from as usize].at, self.nodes[to as usize].at);
+        let way = self.nature.latency.one_way(a, b, self.nature.rtt_ms, wobble);
+        self.queue.push(leaves.after(way), Event::Deliver { to, from, class, message });
+    }
+}

@@ -1,0 +1,169 @@
+//! `cargo sim`: runs worlds by seed and says whether they held.
+//!
+//! Results go to stdout, the reproduce line of a failure to stderr; exit code 1 when a world failed.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a face")]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use homing_sim::swarm::{Outcome, run_with};
+use homing_sim::sweep::{FIRST_SEED, sweep};
+use homing_sim::{Canary, Scenario};
+
+/// Seeded worlds that run the real core.
+#[derive(Parser)]
+#[command(name = "sim", about, version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One seed.
+    Run {
+        /// The seed, decimal or 0x….
+        #[arg(long, value_parser = seed, default_value_t = FIRST_SEED)]
+        seed: u64,
+        #[command(flatten)]
+        world: WorldArgs,
+        /// Print every input and output.
+        #[arg(long)]
+        trace: bool,
+        /// Break a rule on purpose: older-records, forget-persist or keep-streams.
+        #[arg(long, value_parser = canary)]
+        canary: Option<Canary>,
+    },
+    /// Many seeds.
+    Sweep {
+        /// How many.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        #[command(flatten)]
+        world: WorldArgs,
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+    },
+}
+
+#[derive(clap::Args)]
+struct WorldArgs {
+    /// A built-in scenario, or the path of a TOML file.
+    #[arg(long, default_value = "swarm")]
+    scenario: String,
+    /// Agents, instead of the scenario's number.
+    #[arg(long)]
+    agents: Option<usize>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "a seed is a number, decimal or 0x…".into())
+}
+
+fn canary(text: &str) -> Result<Canary, String> {
+    match text {
+        "older-records" => Ok(Canary::AcceptOlderRecords),
+        "forget-persist" => Ok(Canary::ForgetPersist),
+        "keep-streams" => Ok(Canary::KeepStreamsAfterRevoke),
+        _ => Err("there are: older-records, forget-persist, keep-streams".into()),
+    }
+}
+
+impl WorldArgs {
+    fn scenario(&self) -> anyhow::Result<Scenario> {
+        let path = Path::new(&self.scenario);
+        let mut scenario = if path.extension().is_some_and(|e| e == "toml") {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("reading {}", path.display()))?;
+            Scenario::parse(&text).with_context(|| format!("in {}", path.display()))?
+        } else {
+            Scenario::named(&self.scenario)?
+        };
+        if let Some(agents) = self.agents {
+            anyhow::ensure!(agents >= 2, "a world has at least 2 agents");
+            scenario.agents = agents;
+        }
+        Ok(scenario)
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let outcomes = match Cli::parse().command {
+        Command::Run { seed, world, trace, canary } => {
+            let (outcome, played) = run_with(&world.scenario()?, seed, canary, trace);
+            for line in played.trace.lines() {
+                println!("{line}");
+            }
+            show(&outcome, world.json)?;
+            vec![outcome]
+        }
+        Command::Sweep { seeds, world, jobs } => {
+            let start = Instant::now();
+            let outcomes = sweep(&world.scenario()?, seeds, jobs);
+            for outcome in outcomes.iter().filter(|o| world.json || !o.passed()) {
+                show(outcome, world.json)?;
+            }
+            if !world.json {
+                total(&outcomes, start.elapsed().as_secs_f64());
+            }
+            outcomes
+        }
+    };
+    for failed in outcomes.iter().filter(|outcome| !outcome.passed()) {
+        eprintln!("{}", failed.reproduce());
+    }
+    let passed = outcomes.iter().all(Outcome::passed);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show(outcome: &Outcome, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(outcome)?);
+        return Ok(());
+    }
+    let verdict = if outcome.passed() { "pass" } else { "FAIL" };
+    println!("seed {:#x}  {}  {verdict}", outcome.seed, outcome.scenario);
+    println!("  trace     {}", outcome.trace);
+    println!(
+        "  events    {} ({} per CPU-second)",
+        outcome.events,
+        rate(outcome.events, outcome.cpu_s)
+    );
+    println!("  messages  {}", outcome.messages);
+    println!("  pairs     {} asked, {} trusted", outcome.pairs.0, outcome.pairs.1);
+    let healed = outcome.healed_ms.map_or("never".into(), |ms| format!("in {ms} ms"));
+    println!("  time      {} ms, healed {healed}", outcome.virtual_ms);
+    for finding in &outcome.findings {
+        println!("  finding   {finding}");
+    }
+    Ok(())
+}
+
+fn total(outcomes: &[Outcome], wall_s: f64) {
+    let failed = outcomes.iter().filter(|outcome| !outcome.passed()).count();
+    let events = outcomes.iter().map(|outcome| outcome.events).sum();
+    let messages: u64 = outcomes.iter().map(|outcome| outcome.messages).sum();
+    let cpu: f64 = outcomes.iter().map(|outcome| outcome.cpu_s).sum();
+    let slowest = outcomes.iter().filter_map(|outcome| outcome.healed_ms).max().unwrap_or(0);
+    println!("{} seeds, {failed} failed", outcomes.len());
+    println!("  events    {events} ({} per CPU-second)", rate(events, cpu));
+    println!("  messages  {messages}");
+    println!("  healed    slowest in {slowest} ms");
+    println!("  time      {wall_s:.1} s wall, {cpu:.1} s CPU");
+}
+
+fn rate(events: u64, cpu_s: f64) -> u64 {
+    (events as f64 / cpu_s.max(1e-9)) as u64
+}
