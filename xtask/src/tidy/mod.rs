@@ -88,6 +88,11 @@ const RULES: &[Rule] = &[
         check: prose::changelog,
     },
     Rule {
+        name: "reference",
+        reason: "programs match on these words: the page has them all, and none that do not exist",
+        check: prose::reference,
+    },
+    Rule {
         name: "machine traces",
         reason: "the tree works anywhere: it names no machine's paths and no registry's hosts",
         check: prose::machine_traces,

@@ -106,6 +106,28 @@ pub fn changelog(tree: &Tree) -> Vec<String> {
     findings
 }
 
+/// `docs/events.md` names every condition and error code, and only events that exist.
+pub fn reference(tree: &Tree) -> Vec<String> {
+    const PAGE: &str = "docs/events.md";
+    let text = |path: &str| tree.files.iter().find(|f| f.path == path).map_or("", |f| &f.text);
+    let page = text(PAGE);
+    let conditions =
+        text("crates/homing-node/src/health.rs").lines().filter(|l| l.contains(" after "));
+    let errors = text("crates/homing-api/src/error.rs").lines().filter(|l| l.ends_with("\";"));
+    let quoted = |line: &str| line.split('"').nth(1).map(str::to_owned);
+    let declared = conditions.filter(|l| l.starts_with("    \"")).chain(errors).filter_map(quoted);
+    let missing = declared.filter(|code| !page.contains(&format!("`{code}`")));
+    let mut findings: Vec<_> = missing.map(|code| format!("{PAGE}: {code} is missing")).collect();
+    let events = page.split("\n## ").find(|part| part.starts_with("Events")).unwrap_or("");
+    let source = text("crates/homing-node/src/events.rs");
+    for row in events.lines().filter(|l| l.starts_with("| `")) {
+        let kinds = row.split('|').nth(1).unwrap_or("").split('`').skip(1).step_by(2);
+        let gone = kinds.filter(|kind| !source.contains(&format!("\"{kind}\"")));
+        findings.extend(gone.map(|kind| format!("{PAGE}: no event is called {kind}")));
+    }
+    findings
+}
+
 /// Paths of one machine and hosts of package registries.
 pub fn machine_traces(tree: &Tree) -> Vec<String> {
     let traces = [

@@ -133,6 +133,20 @@ fn a_release_says_what_to_do() {
 }
 
 #[test]
+fn a_code_that_the_reference_lacks_is_found() {
+    let health =
+        ("crates/homing-node/src/health.rs", "    \"udp_blocked\" Warning after 5, None,\n");
+    let errors =
+        ("crates/homing-api/src/error.rs", "    Usage \"usage\" 2 400 false \"No sense.\";\n");
+    let events = ("crates/homing-node/src/events.rs", "(\"peer_moved\", peer)\n");
+    let page = |text| ("docs/events.md", text);
+    let good = page("## x\n## Events\n| `peer_moved` | x |\n## Other\n`udp_blocked` `usage`\n");
+    let bad = page("## x\n## Events\n| `peer_gone` | x |\n## Other\n`usage`\n");
+    assert!(prose::reference(&tree(&[health, errors, events, good])).is_empty());
+    assert_eq!(prose::reference(&tree(&[health, errors, events, bad])).len(), 2);
+}
+
+#[test]
 fn a_machines_path_is_found() {
     let text = format!("see {}x", concat!("/ro", "ot/"));
     assert_eq!(
