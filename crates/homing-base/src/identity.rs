@@ -8,7 +8,9 @@
 //! `node_id` and `address` are for the reader's eye and are checked like the rest: a file whose
 //! parts contradict each other was edited or mixed up, and is refused whole.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use zeroize::Zeroize;
 
 use crate::address::Address;
@@ -60,17 +62,18 @@ pub fn from_json(text: &str) -> Result<IdentityKey, IdentityError> {
     if text.trim().is_empty() {
         return Err(IdentityError::Empty);
     }
-    let value: serde_json::Value = serde_json::from_str(text)
-        .map_err(|e| IdentityError::Syntax { line: e.line(), column: e.column() })?;
-    let schema = value.get("schema").and_then(|s| s.as_str()).unwrap_or("none");
-    if schema != IDENTITY_SCHEMA {
-        return Err(IdentityError::Schema { got: schema.chars().take(64).collect() });
+    let head = read_head(text)?;
+    let word = |value: &Option<Value>| {
+        let text = value.as_ref().and_then(Value::as_str).unwrap_or("none");
+        text.chars().take(64).collect::<String>()
+    };
+    if word(&head.schema) != IDENTITY_SCHEMA {
+        return Err(IdentityError::Schema { got: word(&head.schema) });
     }
-    let kind = value.get("type").and_then(|s| s.as_str()).unwrap_or("none");
-    if kind != "ed25519" {
-        return Err(IdentityError::Type { got: kind.chars().take(64).collect() });
+    if word(&head.kind) != "ed25519" {
+        return Err(IdentityError::Type { got: word(&head.kind) });
     }
-    let file: IdentityFile = serde_json::from_value(value).map_err(|_| IdentityError::Fields)?;
+    let file: IdentityFile = serde_json::from_str(text).map_err(|_| IdentityError::Fields)?;
     let seed = parse_hex_32(&file.secret_key).ok_or(IdentityError::Secret)?;
     let key = IdentityKey::from_seed(seed);
     if key.public() != file.public_key {
@@ -83,6 +86,24 @@ pub fn from_json(text: &str) -> Result<IdentityKey, IdentityError> {
         return Err(IdentityError::Swapped { what: "address" });
     }
     Ok(key)
+}
+
+/// What the file says it is, read without copying the secret.
+#[derive(Deserialize, Default)]
+struct Head {
+    schema: Option<Value>,
+    #[serde(rename = "type")]
+    kind: Option<Value>,
+}
+
+fn read_head(text: &str) -> Result<Head, IdentityError> {
+    serde_json::from_str::<IgnoredAny>(text)
+        .map_err(|e| IdentityError::Syntax { line: e.line(), column: e.column() })?;
+    if !text.trim_start().starts_with('{') {
+        // An array would be read as a struct, field by field.
+        return Ok(Head::default());
+    }
+    serde_json::from_str(text).map_err(|_| IdentityError::Fields)
 }
 
 /// Why a text is no identity.
@@ -112,8 +133,8 @@ pub enum IdentityError {
         /// What the file says.
         got: String,
     },
-    /// A field is missing, unknown or of the wrong form.
-    #[error("a field is missing, unknown or of the wrong form")]
+    /// A field is missing, unknown, repeated or of the wrong form.
+    #[error("a field is missing, unknown, repeated or of the wrong form")]
     Fields,
     /// The secret is not 64 hexadecimal digits.
     #[error("secret_key is not 64 hexadecimal digits")]

@@ -214,6 +214,12 @@ impl UnverifiedRecord {
         Ok(Self { content, bytes: bytes.to_vec(), signature })
     }
 
+    /// Whose record it says it is; nothing is believed yet.
+    #[must_use]
+    pub fn claimed_node_id(&self) -> NodeId {
+        self.content.public_key.node_id()
+    }
+
     /// The only way to obtain a [`Record`] from bytes: signature and lifetime have been checked.
     ///
     /// # Errors

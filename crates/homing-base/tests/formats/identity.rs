@@ -56,6 +56,18 @@ fn a_missing_extra_or_malformed_field_is_refused() {
     }
     assert_eq!(refusal(&edited("node_id", "abc".into())), IdentityError::Fields);
     assert_eq!(refusal(&edited("secret_key", "abc".into())), IdentityError::Secret);
+    for field in ["schema", "secret_key"] {
+        let twice = to_json(&key(7)).replacen('{', &format!("{{\"{field}\": \"x\","), 1);
+        assert_eq!(refusal(&twice), IdentityError::Fields, "{field} twice");
+    }
+}
+
+#[test]
+fn an_array_of_the_right_values_is_no_identity() {
+    let file: serde_json::Value = serde_json::from_str(&to_json(&key(7))).expect("own file");
+    let values: Vec<_> = file.as_object().expect("an object").values().collect();
+    let array = serde_json::to_string(&values).expect("json");
+    assert_eq!(refusal(&array), IdentityError::Schema { got: "none".into() });
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn identities() {
         ("another schema", good.replace("identity/v1", "identity/v9")),
         ("another key type", good.replace("ed25519", "x25519")),
         ("extra field", good.replacen('{', "{\"note\": 1,", 1)),
+        ("repeated field", good.replacen('{', "{\"type\": \"ed25519\",", 1)),
         ("short secret", good.replace("\"0707", "\"07")),
         ("foreign node_id", swapped(3)),
         ("foreign address", swapped(4)),
