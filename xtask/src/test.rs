@@ -58,14 +58,16 @@ fn prepare(root: &Path, report: &mut Report) {
         return;
     }
     report.part("prepare", || {
-        let mut args = vec!["install", "-y", "-q", "--no-install-recommends"];
-        args.extend(missing.iter().map(|(_, package)| *package));
+        // Without a network this must end soon: the lab is then skipped, not the build delayed.
+        let quick = ["-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=20"];
         let apt = |args: &[&str]| {
-            run::program(root, "apt-get", args).env("DEBIAN_FRONTEND", "noninteractive")
+            let args = [&quick[..], args].concat();
+            run::program(root, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive").quiet()
         };
-        let _ = apt(&["update", "-q"]).quiet()?;
-        if !apt(&args).quiet()?.success {
-            println!("could not install {args:?}; what needs them will be skipped");
+        let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+        let install = [&["install", "-y", "--no-install-recommends"], &packages[..]].concat();
+        if !apt(&["update"])?.success || !apt(&install)?.success {
+            println!("could not install {}: what needs it will be skipped", packages.join(", "));
         }
         Ok(Tally::default())
     });
