@@ -42,15 +42,7 @@ async fn serve(shared: Arc<Shared>, endpoint: Endpoint, door: Door) {
 
 /// One connection from its first packet on. The permit is held until it is a link, or nothing.
 async fn greet(shared: Arc<Shared>, incoming: Incoming, door: Door, permit: OwnedSemaphorePermit) {
-    let guarded = door == Door::Main && !shared.doors.single();
-    if guarded
-        && let IncomingAddr::Relay { endpoint_id, .. } = incoming.remote_addr()
-        && !shared
-            .admission
-            .wait_for(InstanceId(*endpoint_id.as_bytes()), limits::ADMIT_GRACE)
-            .await
-    {
-        tracing::debug!("the main door refused a relayed stranger");
+    if !shared.doors.single() && !may_enter(&shared, door, &incoming).await {
         return incoming.refuse();
     }
     let Ok(handshake) = incoming.accept() else { return };
@@ -66,6 +58,25 @@ async fn greet(shared: Arc<Shared>, incoming: Incoming, door: Door, permit: Owne
         }
         _ => connection.close(VarInt::from_u32(0), b"unknown protocol"),
     }
+}
+
+/// The rule of a node with two doors, before the handshake: through a relay, the main door lets in
+/// admitted endpoints only.
+async fn may_enter(shared: &Shared, door: Door, incoming: &Incoming) -> bool {
+    let IncomingAddr::Relay { endpoint_id, .. } = incoming.remote_addr() else { return true };
+    if [shared.doors.front.id(), shared.doors.main.id()].contains(&endpoint_id) {
+        // The self check: this refusal is its proof.
+        return false;
+    }
+    if door == Door::Front {
+        return true;
+    }
+    let endpoint = InstanceId(*endpoint_id.as_bytes());
+    let admitted = shared.admission.wait_for(endpoint, limits::ADMIT_GRACE).await;
+    if !admitted {
+        tracing::debug!("the main door refused a relayed stranger");
+    }
+    admitted
 }
 
 /// A mesh connection becomes a link once the dialler has opened its stream.

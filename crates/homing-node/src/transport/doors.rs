@@ -7,7 +7,6 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use homing_base::sign1::{self, Domain};
 use homing_base::{InstanceId, RelayRef};
@@ -101,10 +100,10 @@ impl Doors {
         }
     }
 
-    /// Closes both, telling the peers, within two seconds.
+    /// Closes both, telling the peers, within [`limits::DOOR_CLOSE_TIMEOUT`].
     pub(super) async fn close(&self) {
         let both = async { tokio::join!(self.front.close(), self.main.close()) };
-        if tokio::time::timeout(Duration::from_secs(2), both).await.is_err() {
+        if tokio::time::timeout(limits::DOOR_CLOSE_TIMEOUT, both).await.is_err() {
             tracing::debug!("some peers did not acknowledge the end");
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Relays: the one the front door is connected with first, then the other configured ones that answer.
 //! Direct: the main door's local and reflexive addresses; loopback only when there is nothing else.
-//! Online: the front door's relay connection stands, or there is no relay to wait for.
+//! Online: the front door's relay connection stands (until iroh has chosen one: the self check was
+//! answered), or there is no relay to wait for.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use homing_base::limits::{DIRECT_ADDRESSES_MAX, RELAYS_MAX};
 use homing_core::io::{EndpointFacts, Input};
 use homing_core::message::Network;
 use iroh::Watcher;
+use iroh::endpoint::RelayStatus;
 
 use super::doors::Doors;
 use super::tasks::Tasks;
@@ -44,6 +46,7 @@ async fn watch(shared: Arc<Shared>, publish_direct: bool) {
     let mut report = main.net_report();
     let mut homes = front.home_relay_status();
     let mut health = shared.health.changes();
+    let mut reached = shared.reached.subscribe();
     let mut mapping = MappingWatch::default();
     let first = shared.facts.borrow().clone();
     if !shared.tell(TransportEvent::Input(Input::Endpoint(Box::new(first)))).await {
@@ -53,12 +56,15 @@ async fn watch(shared: Arc<Shared>, publish_direct: bool) {
         let direct: Vec<_> = addrs.get().ip_addrs().copied().collect();
         let measured = report.get();
         mapping.look(&shared, measured.as_ref().and_then(|r| r.global_v4.map(SocketAddr::V4)));
+        let at_home = homes.get().iter().any(RelayStatus::is_connected);
+        if at_home && *reached.borrow() {
+            shared.reached.send_replace(false);
+        }
         let facts = EndpointFacts {
             relays: relays(&shared, &homes.get()),
             direct: useful(direct),
             publish_direct,
-            online: shared.book.configured().is_empty()
-                || homes.get().iter().any(iroh::endpoint::RelayStatus::is_connected),
+            online: shared.book.configured().is_empty() || at_home || *reached.borrow(),
             network: measured.map(|r| network(&r, mapping.varies)).unwrap_or_default(),
         };
         if facts != *shared.facts.borrow() {
@@ -71,6 +77,7 @@ async fn watch(shared: Arc<Shared>, publish_direct: bool) {
             changed = addrs.updated() => if changed.is_err() { return },
             changed = report.updated() => if changed.is_err() { return },
             changed = homes.updated() => if changed.is_err() { return },
+            changed = reached.changed() => if changed.is_err() { return },
             changed = health.changed() => if changed.is_err() { return },
             varies = mapping.answer() => mapping.varies = varies,
         }
@@ -89,7 +96,7 @@ fn network(report: &iroh::unstable_net_report::NetReport, varies: Option<bool>) 
 }
 
 /// Home relay first, then those that answer, then, if none does, all.
-fn relays(shared: &Shared, homes: &[iroh::endpoint::RelayStatus]) -> Vec<RelayRef> {
+fn relays(shared: &Shared, homes: &[RelayStatus]) -> Vec<RelayRef> {
     let connected = homes.iter().filter(|h| h.is_connected()).map(|h| shared.book.relay(h.url()));
     let mut relays: Vec<RelayRef> = connected.collect();
     for relay in shared.health.usable(shared.book.configured()) {

@@ -18,7 +18,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::https::{Http, PING_PATH};
-use super::limits::{PROBE_AGAIN, PROBE_DENIED, PROBE_PERIOD, PROBE_PERIOD_IDLE, PROBE_TIMEOUT};
+use super::limits::{
+    PROBE_AGAIN, PROBE_CONNECTION_LIFE, PROBE_DENIED, PROBE_PERIOD, PROBE_PERIOD_IDLE,
+    PROBE_TIMEOUT,
+};
 use super::tasks::Tasks;
 use super::{Shared, TransportEvent};
 
@@ -89,6 +92,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, tasks: &Tasks) {
             shared: shared.clone(),
             relay: relay.clone(),
             http: None,
+            kept: Duration::ZERO,
             failures: 0,
             waiting: 0,
         };
@@ -101,6 +105,8 @@ struct Doctor {
     shared: Arc<Shared>,
     relay: RelayRef,
     http: Option<Http>,
+    /// How long `http` has been kept, at most.
+    kept: Duration,
     failures: u32,
     waiting: u32,
 }
@@ -121,6 +127,10 @@ impl Doctor {
         loop {
             let standing = self.standing(front.get().into_iter().chain(main.get()));
             let pause = self.look(standing).await;
+            self.kept += pause;
+            if self.kept >= PROBE_CONNECTION_LIFE {
+                self.http = None;
+            }
             tokio::select! {
                 () = sleep(pause) => {}
                 changed = front.updated() => if changed.is_err() { return },
@@ -140,6 +150,7 @@ impl Doctor {
         let alone = self.shared.book.configured().len() == 1;
         let down = self.shared.health.is_down(&self.relay);
         if alone && !down && standing != Standing::Waiting {
+            self.http = None;
             return PROBE_PERIOD_IDLE;
         }
         match self.probe().await {
@@ -190,6 +201,7 @@ impl Doctor {
         {
             return Ok(());
         }
+        self.kept = Duration::ZERO;
         let http = self.http.insert(Http::connect(&self.shared.book, &self.relay).await?);
         match http.get(PING_PATH, PING_BYTES_MAX).await? {
             (status, _) if status.is_success() => Ok(()),

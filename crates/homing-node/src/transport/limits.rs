@@ -32,6 +32,8 @@ pub const STREAM_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 /// Flushing a link before it is closed.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Closing the endpoints: what was said has left by then; the rest is QUIC's waiting for stragglers.
+pub const DOOR_CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Relays learnt from others' records that are remembered.
 pub const LEARNT_RELAYS_MAX: usize = 1_024;
 /// Period of health probes to the home relay, and of any relay that is down.
@@ -44,6 +46,14 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_millis(1_000);
 pub const PROBE_AGAIN: Duration = Duration::from_millis(250);
 /// From a relay's denial to the next attempt: its allow-list may have changed.
 pub const PROBE_DENIED: Duration = Duration::from_secs(30);
+/// Pause before the first knock of the self check; each next one doubles it.
+pub const SELF_CHECK_FIRST: Duration = Duration::from_millis(8);
+/// Knocks of the self check: the last after half a second.
+pub const SELF_CHECK_KNOCKS: u32 = 7;
+/// The self check, whole; iroh has measured its relays by then.
+pub const SELF_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a health probe's connection is kept; a relay cuts it off after 30 s.
+pub const PROBE_CONNECTION_LIFE: Duration = Duration::from_secs(20);
 /// Reaching one address discovery port while asking whether the NAT mapping varies.
 pub const MAPPING_TIMEOUT: Duration = Duration::from_millis(1_500);
 

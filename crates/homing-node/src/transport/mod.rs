@@ -23,6 +23,7 @@ mod links;
 mod mapping;
 mod path;
 pub mod relay_book;
+mod self_check;
 pub mod stream;
 mod streams;
 mod tasks;
@@ -142,6 +143,8 @@ struct Shared {
     links: Links,
     streams: Streams,
     health: Health,
+    /// The self check was answered; see [`self_check`].
+    reached: watch::Sender<bool>,
     facts: watch::Sender<EndpointFacts>,
     events: mpsc::Sender<TransportEvent>,
 }
@@ -178,6 +181,7 @@ impl Transport {
             links: Links::default(),
             streams: Streams::default(),
             health: Health::new(),
+            reached: watch::Sender::new(false),
             facts: watch::Sender::new(facts::at_start(&doors, &config)),
             events,
             doors,
@@ -186,6 +190,7 @@ impl Transport {
         accept::spawn(&shared, &tasks);
         facts::spawn(&shared, &config, &tasks);
         health::spawn(&shared, &tasks);
+        tasks.spawn(self_check::run(shared.clone()));
         Ok((Self { shared, tasks }, receiver))
     }
 
@@ -289,10 +294,11 @@ impl Transport {
         self.shared.doors.network_changed().await;
     }
 
-    /// Closes every link and both doors, and waits until the peers were told (2 s at most).
+    /// Closes every link and both doors, and waits until the peers were told (2 s at
+    /// most). Must be called before the last clone is dropped.
     pub async fn close(&self) {
         self.shared.links.close_all(ByeReason::Stopping).await;
-        self.shared.doors.close().await;
         self.tasks.stop();
+        self.shared.doors.close().await;
     }
 }

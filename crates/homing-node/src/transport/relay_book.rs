@@ -362,7 +362,7 @@ mod tests {
     fn learnt_relays_are_bounded() {
         let book = RelayBook::new(&[]).unwrap();
         for port in 1..=2 * u16::try_from(LEARNT_RELAYS_MAX).unwrap() {
-            book.url(&pinned(&format!("https://127.0.0.1:{port}/"), 1));
+            assert!(book.url(&pinned(&format!("https://127.0.0.1:{port}/"), 1)).is_some());
         }
         let table = book.table();
         assert_eq!(table.learnt.len(), LEARNT_RELAYS_MAX);

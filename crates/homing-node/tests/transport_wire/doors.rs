@@ -15,7 +15,7 @@ async fn strangers_meet_at_the_front_and_friends_directly() {
     let (mut a, mut b) = (Peer::private(&[&relay]).await, Peer::private(&[&relay]).await);
     eprintln!("two private peers bound in {:?}", start.elapsed());
     let first = a.facts("the first facts", |_| true).await;
-    assert_eq!(first.relays, [relay.known.clone()]);
+    assert_eq!(first.relays, std::slice::from_ref(&relay.known));
     assert_eq!(first.direct, [a.socket()]);
     assert!(!first.online && !first.publish_direct);
     a.online().await;

@@ -7,7 +7,7 @@ use homing_base::{AgentRecord, IdentityKey, RelayRef, Seq};
 use homing_core::io::{DialId, DialTarget, Door};
 use homing_node::clock;
 use homing_node::relay::RelayAccess;
-use homing_node::transport::{TransportConfig, TransportEvent, WellKnown};
+use homing_node::transport::{TransportConfig, TransportEvent, Via, WellKnown};
 
 use super::support::{Peer, Relay, connect};
 
@@ -60,6 +60,21 @@ async fn the_node_behind_a_relay_is_found_by_its_record() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_with_different_relays_meet_at_the_callees() {
+    let (one, two) = (Relay::start().await, Relay::start().await);
+    let (mut a, mut b) = (Peer::private(&[&one]).await, Peer::private(&[&two]).await);
+    b.online().await;
+    let target = b.target(Door::Front, &[&two]);
+    let (at_a, _) = connect(&mut a, &mut b, 1, target).await;
+    assert_eq!(a.transport.path(at_a.link).unwrap().via, Via::Relay(two.known.clone()));
+    assert_eq!(
+        a.transport.facts().relays,
+        std::slice::from_ref(&one.known),
+        "learnt relays are not one's own"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allow_list_lets_in_its_identities_only() {
     let (member, other) = (IdentityKey::from_seed([1; 32]), IdentityKey::from_seed([2; 32]));
     let list = BTreeSet::from([member.node_id()]);
@@ -97,11 +112,11 @@ async fn a_dead_home_relay_is_left_for_the_other_within_seconds() {
 
     dead.server.stop().await;
     let start = Instant::now();
-    let facts = b.facts("a new home", |f| f.online && f.relays[0] == left.known).await;
+    b.facts("a new home", |f| f.online && f.relays[0] == left.known).await;
     let rehomed = start.elapsed();
     eprintln!("re-homed in {rehomed:?}");
     assert!(rehomed < Duration::from_secs(5), "{rehomed:?}");
-    assert!(!facts.relays.contains(&dead.known));
+    b.facts("the loss of the dead relay", |f| f.online && f.relays == [left.known.clone()]).await;
     assert!(b.transport.relays().iter().any(|r| r.relay == dead.known && r.error.is_some()));
 
     // And it can be dialled there by somebody who knew it at the old place.
@@ -167,6 +182,7 @@ async fn a_relay_that_returns_is_used_again_at_once() {
     peer.online().await;
     let relay = relay.restart(Duration::from_secs(3)).await;
     let start = Instant::now();
+    peer.facts("losing the relay", |f| !f.online).await;
     peer.online().await;
     let back = start.elapsed();
     eprintln!("back online in {back:?}");

@@ -130,7 +130,8 @@ impl Peer {
     }
 
     pub(crate) async fn message(&mut self) -> Message {
-        let message = |i| if let Input::Message { message, .. } = i { Some(*message) } else { None };
+        let message =
+            |i| if let Input::Message { message, .. } = i { Some(*message) } else { None };
         self.input("a message", message).await
     }
 
