@@ -1,0 +1,135 @@
+//! The command tree: what clap parses, completions complete and `homing schema` lists.
+//!
+//! One variant per command; the arguments of each group live with its code in
+//! [`crate::commands`]. Every `--help` ends with examples; a test parses each of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{
+    config, daemon, demo, doctor, info, key, name, ping, relay, resolve, start, status, streams,
+    tools, trust, wait,
+};
+use crate::output::Format;
+
+/// One permanent address for every agent, derived from its key, wherever it runs today.
+#[derive(Debug, Parser)]
+#[command(name = "homing", version, disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// How results are printed
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Short for --output json
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The agent's directory [default: $HOMING_HOME, else ~/.homing]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Give up after this long: 500ms, 10s, 5m, 2h (exit 6)
+    #[arg(long, global = true, value_name = "DURATION", value_parser = crate::render::time::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+}
+
+impl Global {
+    /// The format that was asked for.
+    pub(crate) fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
+
+    /// Whether errors are JSON too.
+    pub(crate) fn error_format(&self) -> Format {
+        self.format()
+    }
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR or TERM=dumb says no.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    // START
+    Up(start::StartArgs),
+    Down(daemon::StopArgs),
+    Info(info::InfoArgs),
+    #[command(alias = "peers")]
+    Status(status::StatusArgs),
+    Wait(wait::WaitArgs),
+    Doctor(doctor::DoctorArgs),
+    Demo(demo::DemoArgs),
+    Daemon(daemon::DaemonArgs),
+    // IDENTITY
+    Key(key::KeyArgs),
+    Name(name::NameArgs),
+    // DISCOVERY
+    #[command(alias = "lookup")]
+    Resolve(resolve::ResolveArgs),
+    // TRUST
+    Handshake(trust::HandshakeArgs),
+    Pending(trust::PendingArgs),
+    Approve(trust::ApproveArgs),
+    Reject(trust::RejectArgs),
+    Trust(trust::TrustArgs),
+    #[command(hide = true)]
+    Untrust(trust::RevokeArgs),
+    // CONNECT
+    Ping(ping::PingArgs),
+    Connect(streams::ConnectArgs),
+    Listen(streams::ListenArgs),
+    // NETWORK
+    Netcheck(tools::NetcheckArgs),
+    Relay(relay::RelayArgs),
+    Events(tools::EventsArgs),
+    Metrics(tools::MetricsArgs),
+    // TOOLS
+    Config(config::ConfigArgs),
+    Api(tools::ApiArgs),
+    Schema(tools::SchemaArgs),
+    Completions(tools::CompletionsArgs),
+}
+
+/// The groups of `homing --help`, in order.
+pub(crate) const GROUPS: &[(&str, &[&str])] = &[
+    ("Start", &["up", "down", "info", "status", "wait", "doctor", "demo", "daemon"]),
+    ("Identity", &["key", "name"]),
+    ("Discovery", &["resolve"]),
+    ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
+    ("Connect", &["ping", "connect", "listen"]),
+    ("Network", &["netcheck", "relay", "events", "metrics"]),
+    ("Tools", &["config", "api", "schema", "completions"]),
+];
+
+impl Command {
+    /// Whether this process becomes a node, which wants several threads.
+    pub(crate) fn serves(&self) -> bool {
+        match self {
+            Command::Daemon(daemon) => daemon.serves(),
+            Command::Relay(_) => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! One file per command group: its arguments, what it asks the daemon, how the answer looks.
+
+pub(crate) mod config;
+pub(crate) mod daemon;
+pub(crate) mod daemon_run;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod info;
+pub(crate) mod key;
+pub(crate) mod name;
+pub(crate) mod ping;
+pub(crate) mod relay;
+pub(crate) mod resolve;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod streams;
+pub(crate) mod tools;
+pub(crate) mod trust;
+pub(crate) mod wait;
+
+use homing_api::ApiError;
+
+use crate::args::Command;
+use crate::session::Session;
+
+/// An exit code, or the error that decides it.
+pub(crate) type Outcome = Result<u8, ApiError>;
+
+/// Everything went as asked.
+pub(crate) const OK: u8 = 0;
+
+/// Runs one command.
+pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
+    match command {
+        Command::Up(args) => start::up(session, &args).await,
+        Command::Down(args) => daemon::stop(session, &args).await,
+        Command::Info(args) => info::run(session, &args).await,
+        Command::Status(args) => status::run(session, &args).await,
+        Command::Wait(args) => wait::run(session, &args).await,
+        Command::Doctor(args) => doctor::run(session, &args).await,
+        Command::Demo(args) => demo::run(session, &args).await,
+        Command::Daemon(args) => daemon::run(session, args).await,
+        Command::Key(args) => key::run(session, args),
+        Command::Name(args) => name::run(session, args).await,
+        Command::Resolve(args) => resolve::run(session, &args).await,
+        Command::Handshake(args) => trust::handshake(session, &args).await,
+        Command::Pending(_) => trust::pending(session).await,
+        Command::Approve(args) => trust::approve(session, &args).await,
+        Command::Reject(args) => trust::reject(session, &args).await,
+        Command::Trust(args) => trust::run(session, args).await,
+        Command::Untrust(args) => trust::revoke(session, &args).await,
+        Command::Ping(args) => ping::run(session, &args).await,
+        Command::Connect(args) => streams::connect(session, &args).await,
+        Command::Listen(args) => streams::listen(session, &args).await,
+        Command::Netcheck(args) => tools::netcheck(session, &args).await,
+        Command::Relay(args) => relay::run(session, args).await,
+        Command::Events(args) => tools::events(session, &args).await,
+        Command::Metrics(_) => tools::metrics(session).await,
+        Command::Config(args) => config::run(session, args),
+        Command::Api(args) => tools::api(session, &args).await,
+        Command::Schema(args) => tools::schema(session, &args),
+        Command::Completions(args) => tools::completions(&args),
+    }
+}

@@ -1,0 +1,46 @@
+//! `homing resolve`: the current, proven record behind a name, address or node ID.
+
+use clap::Args;
+use homing_api::peers::Resolution;
+
+use super::{OK, Outcome};
+use crate::render::{fields, time};
+use crate::session::Session;
+
+/// The current, proven record of an agent
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  homing resolve agent-b\n  homing resolve fd3a:91c2:77e0:4b1d:9f02:6c8a:e511:d04e\n  homing resolve agent-b -o name        # its node ID and nothing else"
+)]
+pub(crate) struct ResolveArgs {
+    /// Name, address or node ID
+    what: String,
+}
+
+pub(crate) async fn run(session: &Session, args: &ResolveArgs) -> Outcome {
+    let found = session.client()?.resolve(&args.what, session.answer_timeout()).await?;
+    session.out.result(&found, || vec![found.peer.node_id.to_string()], || text(&found));
+    Ok(OK)
+}
+
+fn text(found: &Resolution) -> String {
+    let join = |list: Vec<String>| if list.is_empty() { "–".to_owned() } else { list.join(", ") };
+    let valid = found.expires.0.since(homing_node::clock::wall());
+    let by = found.answered_by.as_ref().map(|p| format!(" ({})", p.label())).unwrap_or_default();
+    let spent: Vec<_> =
+        found.spent.iter().map(|l| format!("{} {}", l.layer, time::millis(l.elapsed_ms))).collect();
+    fields(&[
+        ("name", found.peer.name.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string)),
+        ("address", found.peer.address.to_string()),
+        ("node ID", found.peer.node_id.to_string()),
+        ("signed by", format!("{}  ✓ signature  ✓ valid {}", found.public_key, time::short(valid))),
+        ("sequence", found.sequence.to_string()),
+        ("relays", join(found.relays.iter().map(ToString::to_string).collect())),
+        ("direct", join(found.direct.iter().map(ToString::to_string).collect())),
+        ("services", join(found.services.iter().map(ToString::to_string).collect())),
+        (
+            "found",
+            format!("{}{by}, {} old · {}", found.layer, time::age(found.issued), spent.join(", ")),
+        ),
+    ])
+}

@@ -1,0 +1,90 @@
+//! Peers, paths, trust and sizes in words.
+
+use homing_api::peers::{Path, PathKind};
+use homing_api::trust::{TrustFacts, TrustState};
+use homing_base::Service;
+
+use crate::render::time;
+
+/// `direct 203.0.113.7:41641`, `relay  eu-1:3340`, `offline`.
+pub(crate) fn path(path: &Path) -> String {
+    let remote = path.remote.as_deref().unwrap_or("");
+    let kind = match path.kind {
+        PathKind::Direct => "direct",
+        PathKind::Relay => "relay",
+        PathKind::Connecting => "connecting",
+        PathKind::Offline => "offline",
+    };
+    format!("{kind} {remote}").trim_end().to_owned()
+}
+
+/// As a sentence part of `ping`: `via relay eu-1`, `direct 203.0.113.7:41641`.
+pub(crate) fn via(path: &Path) -> String {
+    match path.kind {
+        PathKind::Relay => format!("via {}", self::path(path)),
+        _ => self::path(path),
+    }
+}
+
+/// A trust state as tables show it.
+pub(crate) fn trust_state(state: TrustState) -> &'static str {
+    match state {
+        TrustState::None => "none",
+        TrustState::Requested => "requested",
+        TrustState::Pending => "asks for trust",
+        TrustState::Mutual => "mutual",
+        TrustState::Expired => "expired",
+        TrustState::RejectedByUs => "rejected by us",
+        TrustState::RejectedByPeer => "rejected by peer",
+        TrustState::RevokedByUs => "revoked by us",
+        TrustState::RevokedByPeer => "revoked by peer",
+    }
+}
+
+/// `mutual (mcp), 21d left`.
+pub(crate) fn trust(facts: &TrustFacts) -> String {
+    let mut text = trust_state(facts.state).to_owned();
+    if let Some(services) = &facts.allowed {
+        text.push_str(&format!(" ({})", list(services)));
+    }
+    if let (TrustState::Mutual, Some(end)) = (facts.state, facts.expires) {
+        text.push_str(&format!(", {}", time::left(end)));
+    }
+    text
+}
+
+/// `mcp, ssh`, or `all`.
+pub(crate) fn services(services: &Option<Vec<Service>>) -> String {
+    services.as_ref().map_or_else(|| "all".to_owned(), |s| list(s))
+}
+
+fn list(services: &[Service]) -> String {
+    let texts: Vec<_> = services.iter().map(Service::as_str).collect();
+    texts.join(", ")
+}
+
+/// `92K`, `4.1M`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["", "K", "M", "G", "T"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1_000.0 && unit < UNITS.len() - 1 {
+        value /= 1_000.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && value < 10.0);
+    format!("{value:.digits$}{}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_at_most_three_digits() {
+        let cases = [(0, "0"), (999, "999"), (4_100, "4.1K"), (92_000, "92K"), (4_120_000, "4.1M")];
+        for (count, text) in cases {
+            assert_eq!(bytes(count), text);
+        }
+    }
+}
