@@ -17,8 +17,15 @@
 //! (`links`, `trust`, `names`, `records`) do not know each other; only [`agent`] composes.
 
 pub mod agent;
+pub(crate) mod chance;
 pub mod io;
+pub mod limits;
+pub(crate) mod links;
 pub mod message;
+pub(crate) mod names;
+pub(crate) mod records;
+pub(crate) mod resolve;
+pub(crate) mod trust;
 pub mod view;
 
 pub use agent::Agent;

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use homing_base::cbor::{self, CborError};
 use homing_base::limits::MESSAGE_BYTES_MAX;
-use homing_base::{InstanceId, Name, NodeId, RelayRef};
+use homing_base::{InstanceId, Name, NodeId, Record, RelayRef};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
@@ -109,6 +109,18 @@ pub enum AskKey {
     /// A claimed name.
     #[n(3)]
     Name(#[n(0)] Name),
+}
+
+impl AskKey {
+    /// Whether `record` answers the question.
+    #[must_use]
+    pub fn is_about(&self, record: &Record) -> bool {
+        match self {
+            AskKey::NodeId(id) => record.node_id() == *id,
+            AskKey::Address(prefix) => record.node_id().0[..15] == *prefix,
+            AskKey::Name(name) => record.name.as_ref() == Some(name),
+        }
+    }
 }
 
 /// A question to a neighbour.
@@ -266,5 +278,42 @@ impl Message {
     /// When the bytes are too long, not deterministic CBOR, or no message that we know.
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         cbor::decode(bytes, MESSAGE_BYTES_MAX)
+    }
+
+    /// The kind, in one word, for counters and logs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Message::Hello(_) => "hello",
+            Message::Records(_) => "records",
+            Message::Ask(_) => "ask",
+            Message::Answer(_) => "answer",
+            Message::Watch(_) => "watch",
+            Message::Trust(_) => "trust",
+            Message::Candidates(_) => "candidates",
+            Message::Ping(_) => "ping",
+            Message::Pong(_) => "pong",
+            Message::Echo(_) => "echo",
+            Message::EchoReply(_) => "echo_reply",
+            Message::Bye(_) => "bye",
+        }
+    }
+}
+
+impl ByeReason {
+    /// The reason, in one word, for counters and logs.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            ByeReason::Stopping => "stopping",
+            ByeReason::Duplicate => "duplicate",
+            ByeReason::Superseded => "superseded",
+            ByeReason::RecordRefused => "record_refused",
+            ByeReason::ClockSkew => "clock_skew",
+            ByeReason::Protocol => "protocol",
+            ByeReason::Idle => "idle",
+            ByeReason::Version => "version",
+            ByeReason::Overload => "overload",
+        }
     }
 }

@@ -1,0 +1,104 @@
+//! What may be chosen about one DHT node, and the intervals that follow from the churn it sees.
+
+use std::time::Duration;
+
+use super::limits::{ALPHA, ALPHA_LAST, K};
+use super::store::Quota;
+
+/// How failures are dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// On timers only: a failure marks a contact and nothing else.
+    Periodic,
+    /// For comparison: a failure evicts at once, starts a lookup, pushes the leafset.
+    Reactive,
+}
+
+/// The settings of one node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Replicas, bucket size, width of lookups.
+    pub k: usize,
+    /// Requests in flight per lookup.
+    pub alpha: usize,
+    /// Requests in flight once a lookup gets no closer.
+    pub alpha_last: usize,
+    /// Disjoint paths of value lookups, 1–8.
+    pub paths: usize,
+    /// How failures are dealt with.
+    pub recovery: Recovery,
+    /// Proximity neighbour selection: prefer fast contacts where several would do.
+    pub proximity: bool,
+    /// Caps per IP neighbourhood.
+    pub ip_caps: bool,
+    /// Region query when the closest answers are too close together.
+    pub region_query: bool,
+    /// Own values are stored anew this often.
+    pub republish: Duration,
+    /// Expired values are dropped this often.
+    pub sweep: Duration,
+    /// All churn-dependent intervals are multiplied by this. 1 unless an experiment says so.
+    pub pace: f64,
+    /// Bounds of the values held for others.
+    pub quota: Quota,
+    /// Trace every step of a lookup in its report.
+    pub trace: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            k: K,
+            alpha: ALPHA,
+            alpha_last: ALPHA_LAST,
+            paths: 1,
+            recovery: Recovery::Periodic,
+            proximity: true,
+            ip_caps: true,
+            region_query: true,
+            republish: Duration::from_secs(3_600),
+            sweep: Duration::from_secs(600),
+            pace: 1.0,
+            quota: Quota::default(),
+            trace: false,
+        }
+    }
+}
+
+/// How often what is done, given the mean session `T̂`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Intervals {
+    /// Leafset exchange.
+    pub exchange: Duration,
+    /// One round of probes.
+    pub probe: Duration,
+    /// An entry not heard of for so long is probed.
+    pub stale: Duration,
+    /// Bucket refresh.
+    pub refresh: Duration,
+    /// Value sync with one sibling.
+    pub sync: Duration,
+}
+
+impl Intervals {
+    /// The share of a session within which an entry is confirmed: 2·p with p = 10 % dead entries.
+    const STALE_SHARE: f64 = 0.2;
+
+    /// For a table of `entries` and sessions of mean `session`.
+    #[must_use]
+    pub fn of(session: Duration, entries: usize, config: &Config) -> Self {
+        let s = session.as_secs_f64() * config.pace;
+        let within = |seconds: f64, low: f64, high: f64| {
+            Duration::from_secs_f64(seconds.clamp(low * config.pace.min(1.0), high * config.pace.max(1.0)))
+        };
+        let stale = within(s * Self::STALE_SHARE, 20.0, 7_200.0);
+        let exchange = s / (4.0 * config.k.max(1) as f64);
+        Self {
+            exchange: within(exchange, 4.0, 60.0),
+            probe: within(stale.as_secs_f64() / entries.max(1) as f64, 0.5, 100.0),
+            stale,
+            refresh: within(s / 50.0, 10.0, 600.0),
+            sync: within(s / 10.0, 30.0, 3_600.0),
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! What is done on timers: leafset exchange, probes, samples, refresh, value sync, republish, sweep.
+//!
+//! After Rhea et al. (USENIX ATC 2004): failures never trigger traffic, every interval is jittered
+//! and follows the estimated session time ([`super::config::Intervals`]). Pings leave from here only.
+
+use std::time::Duration;
+
+use homing_base::{Mono, NodeId, Now};
+use rand_core::Rng;
+
+use super::contact::{Contact, Distance, Place, flip_bit, id_prefix};
+use super::drive::Goal;
+use super::flight::Purpose;
+use super::io::{Class, CommandId, DhtOutput, Outcome, Report};
+use super::limits::{
+    FRESH_MAX, KNOWN_MAX, OFFER_MAX, PERSIST_INTERVAL, PERSIST_MAX,
+};
+use super::message::Body;
+use super::store::digest;
+use super::value::{Slot, Value};
+use super::Dht;
+
+/// Verification pings per second: while joining, and later.
+const VERIFY_JOINING: Duration = Duration::from_millis(50);
+const VERIFY_STEADY: Duration = Duration::from_millis(500);
+/// A node counts as joining for so long after its start.
+const JOINING: Duration = Duration::from_secs(60);
+/// Pings of one probe tick: suspects, then one stale entry.
+const SUSPECTS_PER_TICK: usize = 2;
+/// Siblings probed with each exchange.
+const SIBLINGS_PER_EXCHANGE: usize = 3;
+/// Refreshes right after joining, one per second.
+const FILL_ROUNDS_MAX: u32 = 40;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    Exchange,
+    Probe,
+    Refresh,
+    Sync,
+    Verify,
+    Republish,
+    Sweep,
+    Persist,
+}
+
+const TIMERS: [Timer; 8] = [
+    Timer::Exchange,
+    Timer::Probe,
+    Timer::Refresh,
+    Timer::Sync,
+    Timer::Verify,
+    Timer::Republish,
+    Timer::Sweep,
+    Timer::Persist,
+];
+
+/// One deadline per timer; all rest until the node joins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timers([Mono; TIMERS.len()]);
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self([Mono::MAX; TIMERS.len()])
+    }
+}
+
+impl Timers {
+    pub(super) fn next(&self) -> Mono {
+        self.0.iter().copied().min().unwrap_or(Mono::MAX)
+    }
+
+    fn set(&mut self, timer: Timer, at: Mono) {
+        self.0[timer as usize] = at;
+    }
+
+    fn due(&self, now: Mono) -> Option<Timer> {
+        TIMERS.into_iter().find(|t| self.0[*t as usize] <= now)
+    }
+}
+
+impl<P: Place, V: Value> Dht<P, V> {
+    pub(super) fn on_wakeup(&mut self, now: Now) {
+        self.expire_flights(now);
+        while let Some(timer) = self.timers.due(now.mono) {
+            let interval = self.tick(timer, now);
+            let next = now.mono.after(self.jittered(interval).max(Duration::from_millis(1)));
+            self.timers.set(timer, next);
+        }
+        self.end_old_lookups(now);
+    }
+
+    /// The verification timer rests while its queue is empty.
+    pub(super) fn arm_verification(&mut self, now: Now) {
+        let resting = self.timers.0[Timer::Verify as usize] == Mono::MAX;
+        if self.verify.is_empty() {
+            self.timers.set(Timer::Verify, Mono::MAX);
+        } else if resting {
+            let at = now.mono.after(self.verify_interval(now));
+            self.timers.set(Timer::Verify, at);
+        }
+    }
+
+    fn verify_interval(&self, now: Now) -> Duration {
+        if now.mono.since(self.started) < JOINING { VERIFY_JOINING } else { VERIFY_STEADY }
+    }
+
+    /// Does what is due; returns the interval until the next time.
+    fn tick(&mut self, timer: Timer, now: Now) -> Duration {
+        let every = self.intervals();
+        match timer {
+            Timer::Exchange => {
+                self.exchange(now);
+                every.exchange
+            }
+            Timer::Probe => {
+                self.probe(every.stale, now);
+                every.probe
+            }
+            Timer::Refresh => {
+                self.refresh(now);
+                if self.fill_rounds > 0 { Duration::from_secs(1) } else { every.refresh }
+            }
+            Timer::Sync => {
+                self.sync(now);
+                every.sync
+            }
+            Timer::Verify => {
+                self.verify_one(now);
+                self.verify_interval(now)
+            }
+            Timer::Republish => {
+                self.republish(now);
+                self.config.republish
+            }
+            Timer::Sweep => {
+                self.values.sweep(now);
+                self.own.retain(|(_, v)| v.is_current(now));
+                self.config.sweep
+            }
+            Timer::Persist => {
+                self.persist();
+                PERSIST_INTERVAL
+            }
+        }
+    }
+
+    /// Looks ourselves up through the seeds; the timers begin.
+    pub(super) fn join(&mut self, id: CommandId, seeds: Vec<Contact<P>>, now: Now) {
+        for timer in TIMERS {
+            let interval = match timer {
+                Timer::Exchange => Duration::from_secs(4),
+                Timer::Probe => self.intervals().probe,
+                Timer::Refresh => Duration::from_secs(1),
+                Timer::Sync => self.intervals().sync,
+                Timer::Verify => VERIFY_JOINING,
+                Timer::Republish => self.config.republish,
+                Timer::Sweep => self.config.sweep,
+                Timer::Persist => PERSIST_INTERVAL,
+            };
+            let at = now.mono.after(self.jittered(interval));
+            self.timers.set(timer, at);
+        }
+        self.fill_rounds = FILL_ROUNDS_MAX;
+        self.start(Some(id), Goal::Join, self.me.id, seeds, Class::Maintenance, now);
+    }
+
+    pub(super) fn on_joined(&mut self, id: Option<CommandId>, report: Report) {
+        self.fill_rounds = self.fill_rounds.min(2 * (self.table.deepest_bucket() as u32 + 1));
+        let contacts = self.table.len();
+        if let Some(id) = id {
+            self.finish(id, Outcome::Joined { contacts }, report);
+        }
+        self.persist();
+    }
+
+    fn persist(&mut self) {
+        let mut entries: Vec<_> = self.table.entries().iter().filter(|e| e.failures == 0).collect();
+        entries.sort_by_key(|e| e.since);
+        let contacts: Vec<_> = entries.iter().take(PERSIST_MAX).map(|e| e.contact.clone()).collect();
+        if !contacts.is_empty() {
+            self.outputs.push_back(DhtOutput::Persist { contacts });
+        }
+    }
+
+    // ---- leafset exchange
+
+    fn exchange(&mut self, now: Now) {
+        self.estimates.observe(self.table.len(), now.mono);
+        self.sample_own_size();
+        let siblings: Vec<_> = self.table.siblings().map(|e| e.contact.clone()).collect();
+        if siblings.is_empty() {
+            return;
+        }
+        let partner = siblings[self.below(siblings.len())].clone();
+        let body = self.exchange_body(&siblings, FRESH_MAX);
+        self.stats.exchanges += 1;
+        self.ask(partner.clone(), body, Purpose::Exchange, now);
+        let mut quiet: Vec<_> = self
+            .table
+            .siblings()
+            .filter(|e| e.contact.id != partner.id)
+            .map(|e| (e.heard, e.contact.clone()))
+            .collect();
+        quiet.sort_by_key(|(heard, _)| *heard);
+        let recent = self.intervals().exchange;
+        for (heard, contact) in quiet.into_iter().take(SIBLINGS_PER_EXCHANGE) {
+            if now.mono.since(heard) > recent {
+                self.ping(contact, Purpose::Probe, now);
+            }
+        }
+    }
+
+    pub(super) fn exchange_body(
+        &mut self,
+        siblings: &[Contact<P>],
+        fresh_max: usize,
+    ) -> Body<P, V::Wire> {
+        let known = siblings.iter().take(KNOWN_MAX).map(|c| id_prefix(&c.id)).collect();
+        let is_fresh = |c: &&Contact<P>| fresh_max > FRESH_MAX || self.fresh.contains(&c.id);
+        let fresh = siblings.iter().filter(is_fresh).take(fresh_max).cloned().collect();
+        Body::Exchange { known, fresh, session_s: self.session_s() }
+    }
+
+    fn sample_own_size(&mut self) {
+        let last = self.table.siblings().enumerate().last();
+        let sample = last.map(|(i, e)| (i + 1, Distance::between(&self.me.id, &e.contact.id).share()));
+        if let Some((rank, share)) = sample {
+            self.estimates.sample_size(rank, share);
+        }
+    }
+
+    /// A sibling says that some of our siblings are dead: they are probed first, not believed dead.
+    pub(super) fn check_doubted(&mut self, doubted: &[u64]) {
+        let listed: Vec<_> = self
+            .table
+            .siblings()
+            .filter(|e| doubted.contains(&id_prefix(&e.contact.id)))
+            .map(|e| e.contact.clone())
+            .collect();
+        for contact in listed {
+            self.queue_verification(&contact);
+        }
+    }
+
+    /// A node entered our leafset: the next exchanges carry it, and it gets the values that it should
+    /// hold from whoever is closest to them.
+    pub(super) fn on_new_sibling(&mut self, contact: &Contact<P>, now: Now) {
+        if self.fresh.len() == FRESH_MAX {
+            self.fresh.pop_front();
+        }
+        self.fresh.push_back(contact.id);
+        let mine = self.offers_for(contact, true);
+        self.offer(contact, mine, now);
+    }
+
+    // ---- probes
+
+    /// The dead go, suspects and the stalest entry are pinged, one spare is tried for its speed.
+    fn probe(&mut self, stale: Duration, now: Now) {
+        self.evict_dead();
+        let suspects: Vec<_> = self
+            .table
+            .entries()
+            .iter()
+            .filter(|e| e.failures > 0)
+            .map(|e| e.contact.clone())
+            .take(4 * SUSPECTS_PER_TICK)
+            .collect();
+        let mut left = SUSPECTS_PER_TICK;
+        for contact in suspects {
+            if left > 0 && self.ping(contact, Purpose::Probe, now) {
+                left -= 1;
+            }
+        }
+        let stalest = self.table.entries().iter().min_by_key(|e| e.heard);
+        let stalest = stalest.filter(|e| now.mono.since(e.heard) > stale).map(|e| e.contact.clone());
+        if let Some(contact) = stalest {
+            self.ping(contact, Purpose::Probe, now);
+        }
+        if self.config.proximity {
+            self.sample(now);
+        }
+    }
+
+    fn evict_dead(&mut self) {
+        for id in self.table.dead() {
+            self.table.evict(&id);
+            self.estimates.death();
+            self.stats.evicted += 1;
+            self.doubt(&id);
+            let bucket = self.table.bucket_of(&id);
+            let spare = self.table.spares_of(bucket).next().cloned();
+            if let Some(spare) = spare {
+                self.queue_verification(&spare);
+            }
+        }
+    }
+
+    /// At most one ping per bucket is in flight. `false`: not now.
+    fn ping(&mut self, contact: Contact<P>, purpose: Purpose, now: Now) -> bool {
+        let bucket = self.table.bucket_of(&contact.id);
+        let busy = self.flights.pings().any(|f| self.table.bucket_of(&f.to.id) == bucket);
+        !busy && self.ask(contact, Body::Ping, purpose, now)
+    }
+
+    fn verify_one(&mut self, now: Now) {
+        for _ in 0..self.verify.len().min(8) {
+            let Some(contact) = self.verify.pop_front() else { return };
+            let known = self.table.entry(&contact.id).is_some();
+            if !known && !self.table.has_room_for(&contact) {
+                self.table.add_spare(&contact, None);
+                continue;
+            }
+            if self.ping(contact.clone(), Purpose::Verify, now) {
+                return;
+            }
+            self.verify.push_back(contact);
+        }
+    }
+
+    // ---- proximity
+
+    /// Random sampling: one spare of a full bucket is pinged.
+    fn sample(&mut self, now: Now) {
+        let spares = self.table.spares().len();
+        if spares == 0 {
+            return;
+        }
+        let at = self.below(spares);
+        let contact = self.table.spares()[at].contact.clone();
+        if self.table.has_room_for(&contact) {
+            self.queue_verification(&contact);
+        } else {
+            self.ping(contact, Purpose::Sample, now);
+        }
+    }
+
+    /// A spare answered in `rtt`. If that is under 0.9 of the slowest entry of its bucket, it takes
+    /// that place; siblings and entries younger than one probe keep theirs.
+    pub(super) fn consider_faster(&mut self, spare: &Contact<P>, rtt: Duration, now: Now) {
+        let stale = self.intervals().stale;
+        let range = self.table.bucket(self.table.bucket_of(&spare.id));
+        let sibling_end = self.config.k;
+        let slowest = self.table.entries()[range.clone()]
+            .iter()
+            .zip(range)
+            .filter(|(e, i)| *i >= sibling_end && now.mono.since(e.since) > stale.min(JOINING))
+            .filter_map(|(e, _)| e.rtt.smoothed().map(|rtt| (rtt, e.contact.id)))
+            .max();
+        if let Some((slow, id)) = slowest.filter(|(slow, _)| rtt < slow.mul_f64(0.9)) {
+            let _ = slow;
+            self.table.replace(&id, spare, now.mono);
+            self.stats.replaced += 1;
+        }
+    }
+
+    // ---- refresh
+
+    /// One question about a random ID of one bucket to the contact closest to it.
+    fn refresh(&mut self, now: Now) {
+        self.fill_rounds = self.fill_rounds.saturating_sub(1);
+        let buckets = self.table.deepest_bucket() + 1;
+        let first = self.below(buckets);
+        let emptiest = (0..buckets).map(|i| (first + i) % buckets).min_by_key(|b| {
+            let len = self.table.bucket(*b).len();
+            if *b + 5 > buckets { self.config.k } else { len }
+        });
+        let bucket = if self.fill_rounds > 0 { emptiest.unwrap_or(first) } else { first };
+        self.queue_spares(bucket);
+        let target = self.random_in_bucket(bucket);
+        if let Some(to) = self.table.closest(&target, 1, None).pop() {
+            self.ask(to, Body::FindNode { target }, Purpose::Refresh, now);
+        }
+    }
+
+    fn queue_spares(&mut self, bucket: usize) {
+        let room = self.config.k.saturating_sub(self.table.bucket(bucket).len());
+        let spares: Vec<_> = self.table.spares_of(bucket).take(room).cloned().collect();
+        for spare in spares {
+            self.queue_verification(&spare);
+        }
+    }
+
+    pub(super) fn random_in_bucket(&mut self, bucket: usize) -> NodeId {
+        let mut random = [0; 32];
+        self.chance.fill_bytes(&mut random);
+        let mut id = flip_bit(&self.me.id, bucket);
+        for bit in bucket + 1..256 {
+            let mask = 0x80 >> (bit % 8);
+            id.0[bit / 8] = (id.0[bit / 8] & !mask) | (random[bit / 8] & mask);
+        }
+        id
+    }
+
+    // ---- values
+
+    /// Offers one random sibling what it should hold.
+    fn sync(&mut self, now: Now) {
+        let siblings: Vec<_> = self.table.siblings().map(|e| e.contact.clone()).collect();
+        if siblings.is_empty() || self.values.is_empty() {
+            return;
+        }
+        let partner = siblings[self.below(siblings.len())].clone();
+        let digests = self.offers_for(&partner, false);
+        self.offer(&partner, digests, now);
+    }
+
+    /// Digests of held values that `contact` is among the k closest for; `closest_only`: and that we
+    /// are the closest other holder of.
+    fn offers_for(&self, contact: &Contact<P>, closest_only: bool) -> Vec<u64> {
+        let (mut digests, mut last): (Vec<u64>, Option<(Slot, bool)>) = (Vec::new(), None);
+        for (slot, held) in self.values.iter() {
+            let wanted = match last {
+                Some((same, wanted)) if same == *slot => wanted,
+                _ => self.should_offer(slot, contact, closest_only),
+            };
+            last = Some((*slot, wanted));
+            if wanted {
+                digests.push(digest(slot, &held.value));
+            }
+            if digests.len() == OFFER_MAX {
+                break;
+            }
+        }
+        digests
+    }
+
+    fn should_offer(&self, slot: &Slot, contact: &Contact<P>, closest_only: bool) -> bool {
+        let k = self.config.k;
+        if closest_only {
+            let ours = Distance::between(&self.me.id, &slot.key);
+            let mut closest = true;
+            self.table.visit_closest(&slot.key, |e| {
+                if e.contact.id == contact.id || e.failures > 0 {
+                    return true;
+                }
+                closest = Distance::between(&e.contact.id, &slot.key) > ours;
+                false
+            });
+            if !closest {
+                return false;
+            }
+        }
+        self.table.count_closer(&slot.key, &contact.id, k) < k
+    }
+
+    fn offer(&mut self, to: &Contact<P>, digests: Vec<u64>, now: Now) {
+        if !digests.is_empty() {
+            self.ask(to.clone(), Body::Offer { digests }, Purpose::Offer, now);
+        }
+    }
+
+    /// Own values always; held values that nobody stored or offered for a whole interval, if we are
+    /// the closest node we know.
+    fn republish(&mut self, now: Now) {
+        for (slot, value) in self.own.clone() {
+            self.put(None, slot, value, Class::Maintenance, now);
+        }
+        let interval = self.config.republish;
+        let forgotten: Vec<_> = self
+            .values
+            .iter()
+            .filter(|(_, h)| now.mono.since(h.refreshed) >= interval)
+            .filter(|(slot, _)| self.table.count_closer(&slot.key, &self.me.id, 1) == 0)
+            .map(|(slot, h)| (*slot, h.value.clone()))
+            .take(OFFER_MAX)
+            .collect();
+        for (slot, value) in forgotten {
+            self.put(None, slot, value, Class::Maintenance, now);
+        }
+    }
+
+    // ---- the comparison: reactive recovery
+
+    /// Evicts at once, looks for a replacement, pushes the whole leafset to every sibling.
+    pub(super) fn react(&mut self, peer: &NodeId, now: Now) {
+        let bucket = self.table.bucket_of(peer);
+        self.table.evict(peer);
+        self.estimates.death();
+        self.stats.evicted += 1;
+        let target = self.random_in_bucket(bucket);
+        self.start(None, Goal::Fill, target, Vec::new(), Class::Maintenance, now);
+        let siblings: Vec<_> = self.table.siblings().map(|e| e.contact.clone()).collect();
+        let body = self.exchange_body(&siblings, KNOWN_MAX);
+        for sibling in &siblings {
+            self.ask(sibling.clone(), body.clone(), Purpose::Exchange, now);
+        }
+    }
+}

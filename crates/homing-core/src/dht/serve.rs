@@ -1,0 +1,192 @@
+//! Answering requests. Never asks anything back: whom a request made us curious about is queued.
+
+use homing_base::{NodeId, Now, Wall};
+
+use super::contact::{Contact, Distance, Place, id_prefix};
+use super::io::Class;
+use super::limits::{
+    CACHE_LIFE_MAX, CACHE_LIFE_MIN, CONTACTS_PER_ANSWER_MAX, FRESH_MAX, KNOWN_MAX, OFFER_MAX,
+    VALUES_PER_ANSWER_MAX, VERIFY_QUEUE_MAX,
+};
+use super::message::{Body, Message, Verdict};
+use super::value::{Slot, Unbelievable, Value};
+use super::{Dht, Recovery};
+
+impl<P: Place, V: Value> Dht<P, V> {
+    pub(super) fn on_request(&mut self, from: Contact<P>, message: Message<P, V::Wire>, now: Now) {
+        self.meet(&from, message.server, now);
+        let (id, body) = (message.id, message.body);
+        let storing = matches!(body, Body::Store { .. });
+        let granted = match storing {
+            true => self.rates.store(&from.id, now.mono),
+            false => self.rates.question(&from.id, now.mono),
+        };
+        if !granted || (!self.server && !matches!(body, Body::Ping)) {
+            self.stats.shed += 1;
+            return self.tell(from, id, Body::Busy, Class::Maintenance);
+        }
+        let answer = match body {
+            Body::Ping => Body::Pong,
+            Body::FindNode { target } => Body::Nodes { contacts: self.near(&target, &from.id) },
+            Body::FindValue { slot } => Body::Values {
+                values: self.find_here(&slot, now),
+                contacts: self.near(&slot.key, &from.id),
+            },
+            Body::Store { slot, value } => {
+                Body::Stored { verdict: self.store(slot, &value, from.id, now) }
+            }
+            Body::Exchange { known, fresh, session_s } => {
+                self.compare_siblings(&from, &known, fresh, session_s)
+            }
+            Body::Offer { digests } => {
+                let digests = &digests[..digests.len().min(OFFER_MAX)];
+                Body::Wanted { digests: self.values.missing(digests, now.mono) }
+            }
+            Body::Leaving => return self.on_leaving(&from.id),
+            _ => return,
+        };
+        self.tell(from, id, answer, Class::Maintenance);
+    }
+
+    /// A request shows that a known contact lives; an unknown one is queued for verification when it
+    /// would be of use.
+    fn meet(&mut self, from: &Contact<P>, server: bool, now: Now) {
+        if !server {
+            return;
+        }
+        if let Some(entry) = self.table.entry_mut(&from.id) {
+            (entry.heard, entry.failures) = (now.mono, 0);
+            entry.contact.place = from.place.clone();
+        } else if self.table.has_room_for(from) {
+            self.queue_verification(from);
+        } else {
+            self.table.add_spare(from, None);
+        }
+    }
+
+    /// Queues a ping; the timer sends it.
+    pub(super) fn queue_verification(&mut self, contact: &Contact<P>) {
+        let queued = self.verify.iter().any(|c| c.id == contact.id)
+            || self.flights.to(&contact.id).next().is_some();
+        if !queued && self.verify.len() < VERIFY_QUEUE_MAX {
+            self.verify.push_back(contact.clone());
+        }
+    }
+
+    /// A goodbye is believed of a contact that we know, and only as far as doubting it.
+    fn on_leaving(&mut self, from: &NodeId) {
+        match self.table.entry_mut(from) {
+            Some(entry) => entry.failures = entry.failures.max(1),
+            None => self.stats.unsolicited += 1,
+        }
+    }
+
+    fn near(&self, target: &NodeId, asker: &NodeId) -> Vec<Contact<P>> {
+        let n = self.config.k.min(CONTACTS_PER_ANSWER_MAX);
+        self.table.closest(target, n, Some(asker))
+    }
+
+    fn find_here(&self, slot: &Slot, now: Now) -> Vec<V::Wire> {
+        let own = self.own.iter().filter(|(_, v)| v.fits(slot) && v.is_current(now)).map(|(_, v)| v);
+        let mut found: Vec<&V> = Vec::new();
+        for value in self.values.find(slot, now).chain(own) {
+            if !found.iter().any(|f| f.signer() == value.signer()) {
+                found.push(value);
+            }
+        }
+        found.into_iter().take(VALUES_PER_ANSWER_MAX).map(Value::wire).collect()
+    }
+
+    /// What is known here, for a local lookup.
+    pub(super) fn held_here(&self, slot: &Slot, now: Now) -> Vec<V> {
+        let own = self.own.iter().filter(|(_, v)| v.fits(slot) && v.is_current(now)).map(|(_, v)| v);
+        self.values.find(slot, now).chain(own).cloned().collect()
+    }
+
+    /// Verifies and keeps a value, for as long as our distance to it allows.
+    pub(super) fn store(&mut self, slot: Slot, wire: &V::Wire, by: NodeId, now: Now) -> Verdict {
+        if !self.rates.verify(now.mono) {
+            self.stats.shed += 1;
+            return Verdict::Full;
+        }
+        let value = match self.believe(wire, &slot, now) {
+            Ok(value) => value,
+            Err(_) => return Verdict::Refused,
+        };
+        let Some(until) = self.life_here(&slot, now) else { return Verdict::Full };
+        let verdict = self.values.put(slot, value, by, until, now);
+        self.stats.shed += u64::from(verdict == Verdict::Full);
+        verdict
+    }
+
+    /// The door for every value that comes from outside.
+    pub(super) fn believe(
+        &mut self,
+        wire: &V::Wire,
+        slot: &Slot,
+        now: Now,
+    ) -> Result<V, Unbelievable> {
+        let verified = V::verify(wire, now);
+        let fitting = verified.and_then(|v| if v.fits(slot) { Ok(v) } else { Err(Unbelievable::Forged) });
+        self.stats.unverified += u64::from(fitting.is_err());
+        fitting
+    }
+
+    /// Among the 2k closest: as long as the origin says. Farther out it is a cached copy whose life
+    /// shrinks with the number of nodes in between (Kademlia §2.3).
+    fn life_here(&self, slot: &Slot, now: Now) -> Option<Wall> {
+        let replicas = 2 * self.config.k;
+        if self.table.count_closer(&slot.key, &self.me.id, replicas) < replicas {
+            return Some(Wall(u64::MAX));
+        }
+        let share = Distance::between(&self.me.id, &slot.key).share();
+        let between = (self.estimates.size().unwrap_or(0.0) * share).max(replicas as f64);
+        let life = CACHE_LIFE_MAX.mul_f64(self.config.k as f64 / between);
+        (life >= CACHE_LIFE_MIN).then(|| now.wall.after(life))
+    }
+
+    /// The answering half of a leafset exchange.
+    fn compare_siblings(
+        &mut self,
+        from: &Contact<P>,
+        known: &[u64],
+        fresh: Vec<Contact<P>>,
+        session_s: u32,
+    ) -> Body<P, V::Wire> {
+        let trusted = self.table.entry(&from.id).is_some();
+        if trusted {
+            self.estimates.hear(session_s);
+        }
+        let limit = if self.config.recovery == Recovery::Reactive { KNOWN_MAX } else { FRESH_MAX };
+        for contact in fresh.into_iter().take(limit) {
+            self.hear_of(&contact);
+        }
+        let known = &known[..known.len().min(KNOWN_MAX)];
+        let unknown = |c: &Contact<P>| !known.contains(&id_prefix(&c.id));
+        let contacts = self.near(&from.id, &from.id).into_iter().filter(unknown).collect();
+        let doubted = known.iter().filter(|p| self.doubts(**p)).copied().collect();
+        Body::Siblings { contacts, doubted, session_s: self.session_s() }
+    }
+
+    fn doubts(&self, prefix: u64) -> bool {
+        self.doubted.contains(&prefix)
+            || self.table.entries().iter().any(|e| e.failures > 0 && id_prefix(&e.contact.id) == prefix)
+    }
+
+    pub(super) fn session_s(&self) -> u32 {
+        u32::try_from(self.estimates.own_session().as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Hearsay about one node: queued for a ping if it would be of use, else kept as a spare.
+    pub(super) fn hear_of(&mut self, contact: &Contact<P>) {
+        if self.table.entry(&contact.id).is_some() || self.doubted.contains(&id_prefix(&contact.id)) {
+            return;
+        }
+        if self.table.has_room_for(contact) {
+            self.queue_verification(contact);
+        } else {
+            let replace = self.below(4 * super::limits::SPARES_PER_BUCKET);
+            self.table.add_spare(contact, Some(replace));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Every number that bounds the core, with its unit and its reason. The formats' bounds are in
+//! [`homing_base::limits`].
+
+use std::time::Duration;
+
+/// Transport links of one agent. A relay node has most of them.
+pub const LINKS_MAX: usize = 1_024;
+/// Inbound links that have not said who they are; the next one is told `Overload`.
+pub const LINKS_UNPROVEN_MAX: usize = 64;
+/// Links with one peer: two doors, both directions.
+pub const LINKS_PER_PEER_MAX: usize = 4;
+/// Links of peers without any relation to a private node.
+pub const LINKS_STRANGERS_MAX: usize = 256;
+/// A link must have proven itself after this long.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence after which a link is probed.
+pub const SILENCE_PROBE: Duration = Duration::from_millis(800);
+/// From the probe to giving the link up: 2 s of silence in all.
+pub const SILENCE_GRACE: Duration = Duration::from_millis(1_200);
+/// Silence that makes a duplicate worth keeping until the better link has answered.
+pub const SILENCE_DOUBT: Duration = Duration::from_secs(1);
+/// Liveness probes of one agent per second, whatever the number of links.
+pub const PROBES_PER_SECOND_MAX: u64 = 64;
+/// A wakeup later than this means that we slept, not that the peers did.
+pub const LATE_MAX: Duration = Duration::from_millis(500);
+/// A link that we dialled and nobody needs is closed after this long.
+pub const LINK_IDLE: Duration = Duration::from_secs(10);
+/// A link that lasted this long after its proof was a good one: redial without backing off.
+pub const LINK_STABLE: Duration = Duration::from_secs(3);
+/// Messages that cannot be read, on one proven link, before it is closed.
+pub const GARBAGE_MAX: u32 = 16;
+
+/// Messages of one link per second, sustained.
+pub const MESSAGES_PER_SECOND: u64 = 100;
+/// Messages of one link at once.
+pub const MESSAGES_BURST: u64 = 400;
+/// Statements of one link without mutual trust, per minute, sustained.
+pub const STATEMENTS_PER_MINUTE: u64 = 12;
+/// Statements of one link without mutual trust, at once.
+pub const STATEMENTS_BURST: u64 = 8;
+
+/// Dials in flight.
+pub const DIALS_MAX: usize = 64;
+/// First wait after a failed attempt; doubles.
+pub const REDIAL_FIRST: Duration = Duration::from_millis(200);
+/// Longest wait between attempts.
+pub const REDIAL_MAX: Duration = Duration::from_secs(30);
+/// A dial that hangs longer no longer holds back the next attempt.
+pub const DIAL_STALE: Duration = Duration::from_secs(3);
+/// The side that does not open the main-door link first gives the other this long.
+pub const MAIN_PATIENCE: Duration = Duration::from_millis(1_500);
+/// Peers that are kept connected because trust is mutual.
+pub const TRUSTED_CONNECTED_MAX: usize = 256;
+/// Peers to join through, relays included.
+pub const SEEDS_MAX: usize = 64;
+/// An undelivered statement is not a reason to dial for longer than this.
+pub const DELIVERY_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// First wait before an unconfirmed statement is repeated on a live link; doubles.
+pub const TRUST_REPEAT_FIRST: Duration = Duration::from_secs(2);
+/// Endpoints of a replaced instance may finish their streams this long.
+pub const DRAIN: Duration = Duration::from_secs(60);
+
+/// Records of peers without a relation that a private node holds, in memory only.
+pub const RECORDS_CACHED_MAX: usize = 256;
+/// Records that a private node holds in all.
+pub const RECORDS_PRIVATE_MAX: usize = 4_096;
+/// Records that a public node holds: oldest issue is dropped first.
+pub const RECORDS_PUBLIC_MAX: usize = 65_536;
+/// Expired records are dropped this often.
+pub const RECORDS_SWEEP: Duration = Duration::from_secs(3_600);
+/// Keys that one link may watch, and that we ask one neighbour to watch.
+pub const WATCHES_MAX: usize = 1_024;
+/// Records in one answer.
+pub const ANSWER_RECORDS_MAX: usize = 8;
+/// Content changes are published at most this often.
+pub const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+/// How far our clock may jump back before the own record is signed anew.
+pub const CLOCK_BACK_MAX: Duration = Duration::from_secs(60);
+/// A higher sequence of this identity met this early in a run is an older run's.
+pub const ADOPT_WINDOW: Duration = Duration::from_secs(15);
+/// How often a run may outbid a higher sequence of its own identity.
+pub const ADOPTIONS_MAX: u8 = 2;
+/// Clock complaints are shown at most this often.
+pub const CLOCK_EVENT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Requests that wait for the user; the newest is refused.
+pub const PENDING_MAX: usize = 256;
+/// Beyond this, a sequence is nobody's honest count of milliseconds (year 287 396).
+pub const SEQUENCE_MAX: u64 = 1 << 53;
+/// How long an agent without a stored record asks neighbours for its own newest one before it
+/// takes its grants back from peers.
+pub const RESTORE_PATIENCE: Duration = Duration::from_secs(1);
+/// Expiry is looked at again at least this often: wall clocks jump.
+pub const EXPIRY_RECHECK: Duration = Duration::from_secs(60);
+
+/// Aliases of one user.
+pub const ALIASES_MAX: usize = 4_096;
+/// A node ID prefix that may stand for a peer, in hex digits.
+pub const PREFIX_DIGITS_MIN: usize = 8;
+
+/// Lookups in flight.
+pub const LOOKUPS_MAX: usize = 256;
+/// Neighbours that one lookup asks.
+pub const LOOKUP_NEIGHBOURS_MAX: usize = 16;
+/// A neighbour that has not answered by then does not know.
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_millis(700);
+/// The same while no neighbour is connected yet but some are being dialled.
+pub const LOOKUP_TIMEOUT_JOINING: Duration = Duration::from_millis(1_500);
+/// How long a miss is remembered.
+pub const MISS_MEMORY: Duration = Duration::from_secs(2);
+/// Misses remembered.
+pub const MISSES_MAX: usize = 1_024;
+/// Commands in progress.
+pub const COMMANDS_MAX: usize = 1_024;
+/// An unanswered user ping is repeated this often.
+pub const ECHO_REPEAT: Duration = Duration::from_millis(500);
+/// After a refusal that contradicts what we hold, trust may still be on its way.
+pub const ECHO_AFTER_REFUSAL: Duration = Duration::from_millis(150);
+/// So often is a refusal doubted.
+pub const ECHO_REFUSALS_MAX: u32 = 6;
+
+const _: () = assert!(LINKS_UNPROVEN_MAX < LINKS_MAX && LINKS_STRANGERS_MAX < LINKS_MAX);
+const _: () = assert!(RECORDS_CACHED_MAX < RECORDS_PRIVATE_MAX);
+const _: () = assert!(LOOKUP_TIMEOUT.as_millis() < LOOKUP_TIMEOUT_JOINING.as_millis());
+const _: () = assert!(WATCHES_MAX * 34 + 64 < homing_base::limits::MESSAGE_BYTES_MAX);
+const _: () = assert!(WATCHES_MAX + 8 < homing_base::limits::CBOR_ITEMS_MAX);
