@@ -1,4 +1,7 @@
 //! Everything that can happen to an agent, and everything it can ask for.
+//!
+//! The contract between core and shell is one thing, so it stands in one file: inputs, outputs, what
+//! is stored, commands and their answers, events.
 
 use std::net::SocketAddr;
 use std::time::Duration;
