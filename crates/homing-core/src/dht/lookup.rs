@@ -130,7 +130,8 @@ impl<P: Place> Candidates<P> {
                 improved |= self.add(contact, None, depth, path);
             }
         }
-        self.improving = improved;
+        let nearest = self.live(path).next().map(|c| c.state);
+        self.improving = improved || nearest != Some(State::Answered);
         self.truncate();
     }
 

@@ -1,0 +1,7 @@
+//! Agents that talk to each other, in sentences.
+
+mod handshakes;
+mod instances;
+mod links;
+mod lookups;
+mod world;
