@@ -165,7 +165,8 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     fn candidates(&self, goal: &Goal<V>, target: NodeId, seeds: Vec<Contact<P>>) -> Candidates<P> {
         let finding = matches!(goal, Goal::Find(_));
-        let paths = if finding { self.config.paths.clamp(1, PATHS_MAX) } else { 1 };
+        let values = matches!(goal, Goal::Find(_) | Goal::Put(..));
+        let paths = if values { self.config.paths.clamp(1, PATHS_MAX) } else { 1 };
         let shape = Shape {
             k: self.config.k,
             alpha: self.config.alpha,

@@ -11,6 +11,9 @@ pub const ALPHA_LAST: usize = 10;
 /// Disjoint paths of one lookup (S/Kademlia, ICPADS 2007 §4.4 uses 4–8).
 pub const PATHS_MAX: usize = 8;
 
+/// Closest candidates that must answer on each of several paths.
+pub const PATH_WIDTH: usize = 8;
+
 /// Failures in a row after which a contact is evicted at the next tick.
 pub const FAILURES_TO_EVICT: u8 = 2;
 /// Spares (hearsay) kept per bucket.

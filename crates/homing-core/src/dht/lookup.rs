@@ -1,15 +1,16 @@
 //! The candidate list of one iterative lookup: who is known, who was asked, whom to ask next.
 //!
 //! Sorted by distance. Every candidate belongs to the path that named it first, so with d > 1 the
-//! paths are disjoint (S/Kademlia §4.4). The list is finished when, on every path, the k closest
-//! candidates that are alive have answered. Nothing here sends: see [`super::drive`].
+//! paths are disjoint (S/Kademlia §4.4). The list is finished when the k closest candidates that are
+//! alive have answered and, with several paths, the [`PATH_WIDTH`] closest of each path too: liars who
+//! fill the front of the list do not end the other paths. Nothing here sends: see [`super::drive`].
 
 use std::time::Duration;
 
 use homing_base::NodeId;
 
 use super::contact::{Contact, Place, id_prefix};
-use super::limits::{CANDIDATES_MAX, CANDIDATES_PER_PATH, GROUP_PER_LOOKUP};
+use super::limits::{CANDIDATES_MAX, CANDIDATES_PER_PATH, GROUP_PER_LOOKUP, PATH_WIDTH};
 
 /// Where a candidate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,12 @@ pub struct Candidate<P> {
     pub path: u8,
     distance: u64,
     rtt: Option<Duration>,
+}
+
+impl<P> Candidate<P> {
+    fn is_live(&self) -> bool {
+        !matches!(self.state, State::Failed | State::Slow)
+    }
 }
 
 /// How a lookup searches.
@@ -141,8 +148,12 @@ impl<P: Place> Candidates<P> {
     }
 
     fn live(&self, path: u8) -> impl Iterator<Item = &Candidate<P>> {
-        let dead = |s| matches!(s, State::Failed | State::Slow);
-        self.list.iter().filter(move |c| c.path == path && !dead(c.state))
+        self.list.iter().filter(move |c| c.path == path && c.is_live())
+    }
+
+    /// How many of a path's closest live candidates must answer.
+    fn width(&self) -> usize {
+        if self.shape.paths == 1 { self.shape.k } else { PATH_WIDTH }
     }
 
     fn truncate(&mut self) {
@@ -173,25 +184,29 @@ impl<P: Place> Candidates<P> {
         let places = match (self.shape.paths, self.improving) {
             (1, true) => self.shape.alpha,
             (1, false) => self.shape.alpha_last,
-            _ => 1,
+            (_, true) => 1,
+            (_, false) => self.shape.alpha,
         };
-        let (mut seen, mut in_flight) = (0, 0);
+        let (mut live, mut of_path, mut in_flight) = (0, 0, 0);
         let mut best: Option<(i64, usize)> = None;
-        for (at, candidate) in self.list.iter().enumerate().filter(|(_, c)| c.path == path) {
+        for (at, candidate) in self.list.iter().enumerate().filter(|(_, c)| c.is_live()) {
+            if live >= self.shape.k && of_path >= self.width() {
+                break;
+            }
+            live += 1;
+            if candidate.path != path {
+                continue;
+            }
+            of_path += 1;
             match candidate.state {
-                State::Failed | State::Slow => continue,
                 State::Asked => in_flight += 1,
-                State::Answered => {}
                 State::Fresh => {
                     let cost = self.cost(candidate);
                     if best.is_none_or(|(least, _)| cost < least) {
                         best = Some((cost, at));
                     }
                 }
-            }
-            seen += 1;
-            if seen == self.shape.k {
-                break;
+                _ => {}
             }
         }
         best.filter(|_| in_flight < places).map(|(_, at)| at)
@@ -206,11 +221,14 @@ impl<P: Place> Candidates<P> {
         micros(candidate.rtt.unwrap_or(mean)) - bit * i64::from(candidate.distance.leading_zeros())
     }
 
-    /// Whether every path has heard from its k closest live candidates.
+    /// Whether everybody who has to answer has.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        let paths = u8::try_from(self.shape.paths).expect("few paths");
-        (0..paths).all(|p| self.live(p).take(self.shape.k).all(|c| c.state == State::Answered))
+        let answered = |c: &Candidate<P>| c.state == State::Answered;
+        let paths = if self.shape.paths == 1 { 0 } else { self.shape.paths };
+        let paths = u8::try_from(paths).expect("few paths");
+        self.list.iter().filter(|c| c.is_live()).take(self.shape.k).all(answered)
+            && (0..paths).all(|p| self.live(p).take(PATH_WIDTH).all(answered))
     }
 
     /// Those that answered, closest first.
