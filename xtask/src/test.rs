@@ -97,21 +97,11 @@ fn workspace(root: &Path, binary: &Path, has_lab: bool) -> Result<Tally> {
     Ok(Tally::of_libtest(&ended))
 }
 
+/// In the profile of the tests: already built, two thirds of the speed, and overflow is checked.
 fn sweep(root: &Path) -> Result<Tally> {
     let [seeds, agents] = SWEEP;
-    let args = [
-        "run",
-        "-q",
-        "--release",
-        "-p",
-        "homing-sim",
-        "--",
-        "sweep",
-        "--seeds",
-        seeds,
-        "--agents",
-        agents,
-    ];
+    let sim = ["run", "-q", "-p", "homing-sim", "--"];
+    let args = [&sim[..], &["sweep", "--seeds", seeds, "--agents", agents]].concat();
     let ended = run::cargo(root, &args).stream()?;
     Ok(of_sweep(&ended))
 }
