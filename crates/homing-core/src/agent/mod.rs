@@ -10,7 +10,7 @@
 //!       ─► dialing    who should be connected, and the attempts to get there
 //!                        └─► Outputs, in order; views: reads without effect
 //! ```
-//! After every input [`Agent::settle`] does whatever has become due, and computes the next wakeup.
+//! After every input `Agent::settle` does whatever has become due, and computes the next wakeup.
 
 mod commands;
 mod dialing;
@@ -246,6 +246,7 @@ impl Agent {
     fn settle(&mut self, now: Now) {
         self.dirty = false;
         self.publish_if_due(now);
+        self.renew_words_from_the_future(now);
         for peer in self.trust.unannounced(now) {
             self.settle_trust(now, peer);
         }
