@@ -12,7 +12,7 @@ pub struct SseEvent {
 /// Longest line and largest event: JSON of an event is some 500 bytes.
 const EVENT_BYTES_MAX: usize = 1_024 * 1_024;
 
-/// Splits a byte stream into events. Feed with [`SseDecoder::push`], drain it as an iterator.
+/// Splits a byte stream into events. Feed with [`SseDecoder::push`], drain with [`SseDecoder::poll_event`].
 #[derive(Debug, Default)]
 pub struct SseDecoder {
     line: Vec<u8>,
