@@ -17,7 +17,10 @@ pub fn all(root: &Path) -> Result<bool> {
         whole(run::cargo(root, &args))
     });
     report.part("rustdoc", || {
-        let doc = run::cargo(root, &["doc", "--no-deps", "--workspace", "--quiet"]);
+        let doc = run::cargo(
+            root,
+            &["doc", "--no-deps", "--workspace", "--document-private-items", "--quiet"],
+        );
         whole(doc.env("RUSTDOCFLAGS", "-D warnings"))
     });
     report.part("tidy", || tidy::check(root));
