@@ -204,6 +204,10 @@ impl Agent {
         info!(peer = %peer.fmt_short(), seq = new.sequence.0, "peer moved");
         self.candidates.remove(&peer);
         self.admission.drain(now.mono, peer, new.instance);
+        if let Some(pair) = self.trust.pair_mut(peer) {
+            // The new run may have lost its store: what the old one confirmed is said once more.
+            pair.confirmed = false;
+        }
         if self.is_related(peer) {
             self.notify(Event::PeerMoved { peer, sequence: new.sequence });
         }

@@ -79,8 +79,7 @@ impl Agent {
         void: &SignedStatement,
     ) -> Option<SignedStatement> {
         let terms = Terms { above: void.sequence, ..Terms::no(StatementKind::Revoke) };
-        let issued = now.wall.max(self.own.floor?);
-        self.trust.sign(now, &self.key, peer, issued, terms).ok()
+        self.trust.sign(now, &self.key, peer, terms).ok()
     }
 
     fn on_statement_refused(&mut self, now: Now, id: LinkId, peer: NodeId, refused: Refused) {
@@ -213,6 +212,12 @@ impl Agent {
         self.trust.iter().filter(move |(_, p)| mutual(p.state(now))).map(|(peer, _)| peer)
     }
 
+    /// Peers that have our consent, answered or not.
+    fn consents(&self, now: Now) -> impl Iterator<Item = NodeId> {
+        let given = |state| matches!(state, TrustState::Mutual | TrustState::Requested);
+        self.trust.iter().filter(move |(_, p)| given(p.state(now))).map(|(peer, _)| peer)
+    }
+
     /// Signs and persists our word about `peer`, and does what follows from it.
     pub(super) fn give_word(
         &mut self,
@@ -220,7 +225,7 @@ impl Agent {
         peer: NodeId,
         terms: Terms,
     ) -> Result<(), StatementError> {
-        let statement = self.trust.sign(now, &self.key, peer, now.wall, terms)?;
+        let statement = self.trust.sign(now, &self.key, peer, terms)?;
         let mut batch = vec![Write::Statement(statement.clone())];
         batch.extend(self.write_record_of(peer));
         self.persist(batch);
@@ -235,16 +240,17 @@ impl Agent {
     /// the record that carries the floor become durable together.
     pub(super) fn take_back(&mut self, now: Now, peer: NodeId) -> Result<(), StatementError> {
         let ours = self.trust.pair(peer).and_then(|p| p.ours.as_ref());
+        // Above the consent that is taken back, even if a wrong clock put that into the future.
         let after = ours.map_or(Wall(0), |s| Wall(s.issued.0.saturating_add(1)));
-        let issued = now.wall.max(after).max(self.own.floor.unwrap_or_default());
+        let floor = now.wall.max(after);
         let no = Terms::no(StatementKind::Revoke);
-        let revocation = self.trust.sign(now, &self.key, peer, issued, no)?;
-        let stay: Vec<NodeId> = self.mutual_peers(now).filter(|p| *p != peer).collect();
+        let revocation = self.trust.sign(now, &self.key, peer, no)?;
+        let stay: Vec<NodeId> = self.consents(now).filter(|p| *p != peer).collect();
         let mut statements = vec![revocation];
         for other in &stay {
-            statements.extend(self.sign_anew(now, *other, issued));
+            statements.extend(self.sign_anew(now, *other));
         }
-        self.own.raise_floor(Some(issued));
+        self.own.raise_floor(Some(floor));
         let mut batch: Vec<Write> = statements.iter().cloned().map(Write::Statement).collect();
         let record = self.sign_own(now);
         batch.extend(record.as_ref().map(|r| Write::OwnRecord(r.record.clone())));
@@ -260,17 +266,40 @@ impl Agent {
         Ok(())
     }
 
-    fn sign_anew(&self, now: Now, peer: NodeId, issued: Wall) -> Option<SignedStatement> {
-        let ours = self.trust.pair(peer)?.ours.as_deref()?;
+    /// The same word with a new date; a consent that both sides gave is a grant by now.
+    fn sign_anew(&self, now: Now, peer: NodeId) -> Option<SignedStatement> {
+        let pair = self.trust.pair(peer)?;
+        let ours = pair.ours.as_deref()?;
+        let mutual = pair.state(now) == TrustState::Mutual;
+        let misdated = crate::trust::is_misdated(now, ours);
+        let life = ours.expires.map(|end| end.since(ours.issued));
+        let redated = life.filter(|_| misdated).map(|life| now.wall.after(life));
         let terms = Terms {
-            kind: StatementKind::Grant,
+            kind: if mutual { StatementKind::Grant } else { ours.kind },
             services: ours.services.clone(),
-            expires: ours.expires,
-            reason: None,
-            name: self.settings.name.clone(),
+            expires: redated.or(ours.expires),
+            reason: ours.reason.clone().filter(|_| !mutual),
+            name: ours.name.clone(),
             above: Seq(0),
         };
-        self.trust.sign(now, &self.key, peer, issued, terms).ok()
+        self.trust.sign(now, &self.key, peer, terms).ok()
+    }
+
+    /// Words given while our clock ran ahead, which was set right since: no peer believes them before
+    /// their time has come, so they are given again, to end as long after their new date as before.
+    pub(super) fn renew_words_from_the_future(&mut self, now: Now) {
+        if !self.active() {
+            return;
+        }
+        let renewed: Vec<SignedStatement> =
+            self.trust.misdated(now).filter_map(|peer| self.sign_anew(now, peer)).collect();
+        self.persist(renewed.iter().cloned().map(Write::Statement).collect());
+        for statement in renewed {
+            let peer = statement.to;
+            self.trust.keep_ours(statement);
+            self.settle_trust(now, peer);
+            self.tell_trust(now, peer);
+        }
     }
 
     /// An agent without any memory asks for its own newest record before it believes peers' copies of

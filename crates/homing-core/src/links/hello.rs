@@ -12,7 +12,7 @@ use homing_base::{
 use crate::message::{ByeReason, EndpointProof, Hello, MESH_VERSION};
 
 /// Header, two keys and a signature: an honest proof has 153 bytes.
-const PROOF_BYTES_MAX: usize = 512;
+const PROOF_BYTES_MAX: usize = 256;
 
 /// Signs that `endpoint` belongs to the run that `instance` names.
 pub(crate) fn sign_proof(key: &IdentityKey, instance: InstanceId, endpoint: InstanceId) -> Vec<u8> {

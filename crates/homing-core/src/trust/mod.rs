@@ -24,7 +24,7 @@ use homing_base::{
 };
 
 use crate::io::TrustState;
-use crate::limits::{DELIVERY_MAX, PENDING_MAX, SEQUENCE_MAX};
+use crate::limits::{CLOCK_BACK_MAX, DELIVERY_MAX, PENDING_MAX, SEQUENCE_MAX};
 use crate::message::TrustSync;
 use state::{derive, says_yes};
 
@@ -139,7 +139,6 @@ impl Trust {
         now: Now,
         key: &IdentityKey,
         peer: NodeId,
-        issued: Wall,
         terms: Terms,
     ) -> Result<SignedStatement, StatementError> {
         let pair = self.pairs.get(&peer);
@@ -153,7 +152,7 @@ impl Trust {
             from: key.public(),
             to: peer,
             sequence: ours.max(theirs).max(above).next(now.wall),
-            issued,
+            issued: now.wall,
             expires,
             services,
             reason,
@@ -235,6 +234,19 @@ impl Trust {
         self.pairs.iter().filter(move |(_, p)| is_undelivered(now, p)).map(|(peer, _)| *peer)
     }
 
+    /// Peers about whom our word lies in the future, where it still says something.
+    pub(crate) fn misdated(&self, now: Now) -> impl Iterator<Item = NodeId> {
+        let counts = move |pair: &Pair| {
+            pair.ours.as_ref().is_some_and(|s| is_misdated(now, s))
+                && !matches!(
+                    pair.state(now),
+                    // Said again, a request would ask again.
+                    TrustState::RejectedByPeer | TrustState::RevokedByPeer | TrustState::None
+                )
+        };
+        self.pairs.iter().filter(move |(_, pair)| counts(pair)).map(|(peer, _)| *peer)
+    }
+
     /// Peers whose state is not the announced one.
     pub(crate) fn unannounced(&self, now: Now) -> Vec<NodeId> {
         let changed = |p: &Pair| p.announced.unwrap_or(TrustState::None) != p.state(now);
@@ -253,6 +265,11 @@ impl Trust {
 pub(crate) fn is_undelivered(now: Now, pair: &Pair) -> bool {
     let fresh = |s: &SignedStatement| now.wall.since(s.issued) < DELIVERY_MAX;
     !pair.confirmed && pair.ours.as_ref().is_some_and(fresh)
+}
+
+/// Whether a clock that has since been set right dated the statement.
+pub(crate) fn is_misdated(now: Now, statement: &Statement) -> bool {
+    statement.issued.since(now.wall) > CLOCK_BACK_MAX
 }
 
 /// Total order of the statements of one pair: sequence, then the more cautious kind, then bytes.

@@ -82,7 +82,7 @@ fn a_new_statement_outranks_both_directions() {
     trust.keep_ours(statement((1, 2), Request, WALL + 5, None));
     trust.keep_theirs(id(2), statement((2, 1), Reject, WALL + 900, None));
     let terms = Terms::no(Revoke);
-    let signed = trust.sign(now(), &key(1), id(2), Wall(WALL), terms).unwrap();
+    let signed = trust.sign(now(), &key(1), id(2), terms).unwrap();
     assert_eq!(signed.sequence, Seq(WALL + 901));
 }
 

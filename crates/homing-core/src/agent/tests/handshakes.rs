@@ -355,3 +355,16 @@ fn a_forged_or_foreign_statement_changes_nothing() {
         world.events(1).iter().filter(|e| matches!(e, Event::Misbehaviour { .. })).count();
     assert_eq!(complaints, 4);
 }
+
+#[test]
+fn a_word_given_while_the_clock_was_wrong_is_dated_anew_when_it_is_right() {
+    let mut world = World::pair();
+    world.skew.insert(1, 3_600_000);
+    world.command(1, handshake(2)).unwrap();
+    world.run_for(secs(3));
+    assert_eq!(world.state(2, 1), Nothing);
+    assert!(world.events(2).iter().any(|e| matches!(e, Event::ClockSkew { .. })));
+    world.skew.insert(1, 0);
+    world.run_for(secs(3));
+    assert_eq!(world.states(1, 2), (Requested, Pending));
+}
