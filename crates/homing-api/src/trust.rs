@@ -60,6 +60,14 @@ pub struct HandshakeRequest {
     pub lifetime_s: Option<u64>,
 }
 
+impl HandshakeRequest {
+    /// For all services, until revoked, without a reason.
+    #[must_use]
+    pub fn to(peer: impl Into<String>) -> Self {
+        Self { peer: peer.into(), reason: None, services: None, lifetime_s: None }
+    }
+}
+
 /// `POST /v1/approve`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApproveRequest {
@@ -71,6 +79,14 @@ pub struct ApproveRequest {
     /// For how long; `null`: as asked for.
     #[serde(default)]
     pub lifetime_s: Option<u64>,
+}
+
+impl ApproveRequest {
+    /// As it was asked for.
+    #[must_use]
+    pub fn of(peer: impl Into<String>) -> Self {
+        Self { peer: peer.into(), services: None, lifetime_s: None }
+    }
 }
 
 /// `POST /v1/reject` and `POST /v1/trust/revoke`.

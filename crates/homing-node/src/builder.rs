@@ -287,7 +287,7 @@ impl Ground {
     }
 
     async fn remember_port(&self, transport: &Transport) {
-        let port = transport.bound().iter().find(|a| a.is_ipv4()).map(SocketAddr::port);
+        let port = udp_port(&transport.bound());
         if let Some(port) = port.filter(|port| Some(*port) != self.contents.last_port)
             && let Err(error) = self.store.remember_port(port).await
         {
@@ -323,6 +323,11 @@ impl Ground {
         let noted = dir.join("key-backed-up").exists();
         health.set("key_not_backed_up", !elsewhere && !noted, String::new);
     }
+}
+
+/// The port that routers and firewalls know: IPv4's where there is one.
+pub(crate) fn udp_port(bound: &[SocketAddr]) -> Option<u16> {
+    bound.iter().find(|a| a.is_ipv4()).or(bound.first()).map(SocketAddr::port)
 }
 
 /// Runs the driver to its end, then takes everything down in order: API, relay, lock.

@@ -191,7 +191,7 @@ impl Driver {
             self.introduce();
         }
         debug!(target: "homing::event", ?event, "notice");
-        self.health.on_notice(&event, self.clock.now().wall);
+        self.health.on_notice(&event);
         self.events.notice(&event, &self.agent, self.clock.now());
     }
 }

@@ -72,6 +72,8 @@ items! {
         "the first one still counts here; homing name alias decides otherwise";
     "key_permissions" Error after 0, None,
         "others than its owner can read the key", "chmod 600 identity.json, and consider the key stolen";
+    "key_missing" Error after 0, None,
+        "the key file is gone", "restore identity.json from your backup before this daemon stops";
     "key_not_backed_up" Info after 0, None,
         "the key exists on this machine only",
         "copy identity.json to a safe place, then: touch key-backed-up beside it";
@@ -152,7 +154,7 @@ impl Health {
         self.set("relay_degraded", !down.is_empty() && down.len() < relays.len(), list);
     }
 
-    pub(crate) fn on_notice(&self, event: &Event, _now: Wall) {
+    pub(crate) fn on_notice(&self, event: &Event) {
         match event {
             Event::Superseded { by } => {
                 self.raise("identity_in_use", format!("the newer instance is {by}"));
@@ -164,6 +166,8 @@ impl Health {
                 };
                 self.raise("clock_skew", offset);
             }
+            // With a wrong clock here nobody would be let in.
+            Event::PeerConnected { .. } => self.clear("clock_skew"),
             Event::Equivocation { peer, .. } => self.raise("equivocation", format!("by {peer}")),
             Event::NameMoved { name, claimant, .. } => {
                 self.raise("name_moved", format!("{name} is now claimed by {claimant}"));

@@ -46,12 +46,8 @@ pub fn create(path: &Path, key: &IdentityKey) -> Result<(), IdentityFileError> {
     }
     let failed = |source| IdentityFileError::Write { path: path.into(), source };
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = dir.join(format!(".identity.{}.tmp", std::process::id()));
     let text = Zeroizing::new(identity::to_json(key));
-    let written =
-        write_synced(&temporary, text.as_bytes()).and_then(|()| publish(&temporary, path));
-    let _ = std::fs::remove_file(&temporary);
-    match written {
+    match draft(dir, text.as_bytes()).and_then(|draft| publish(draft.path(), path)) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             Err(IdentityFileError::Exists { path: path.into() })
         }
@@ -59,12 +55,12 @@ pub fn create(path: &Path, key: &IdentityKey) -> Result<(), IdentityFileError> {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A leftover of a crashed run with the same process id.
-    let _ = std::fs::remove_file(path);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+/// The whole content under a name of its own (0600), removed when dropped.
+fn draft(dir: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix(".identity.").suffix(".tmp").tempfile_in(dir)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.as_file().sync_all()?;
+    Ok(file)
 }
 
 /// Gives the finished file its name, which must be free.

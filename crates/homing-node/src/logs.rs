@@ -155,7 +155,7 @@ mod tests {
         let mut log = LogFile::open(&path).unwrap();
         log.bytes_max = 20;
         for line in 0..10 {
-            write!(log.make_writer(), "line number {line}\n").unwrap();
+            writeln!(log.make_writer(), "line number {line}").unwrap();
         }
         let mut names: Vec<_> = std::fs::read_dir(dir.path())
             .unwrap()

@@ -71,9 +71,12 @@ pub(super) fn router(node: Node) -> Router {
 
 /// Lets welcome users in, and says which version answers.
 async fn guard(ConnectInfo(caller): ConnectInfo<Caller>, request: Request, next: Next) -> Response {
-    let mut response = match caller.is_welcome() {
-        true => next.run(request).await,
-        false => Failed(stranger(caller)).into_response(),
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    let bytes = announced.and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
+    let mut response = match (caller.is_welcome(), bytes) {
+        (true, 0..=BODY_BYTES_MAX) => next.run(request).await,
+        (true, _) => Failed(too_long(bytes)).into_response(),
+        (false, _) => Failed(stranger(caller)).into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(HEADER_API, HeaderValue::from(API_MAJOR));
@@ -86,6 +89,10 @@ fn stranger(caller: Caller) -> ApiError {
     ApiError::new(Code::PermissionDenied, "this daemon belongs to another user")
         .why(format!("the request comes from user {uid}"))
         .hint("run as the user who started the daemon")
+}
+
+fn too_long(bytes: usize) -> ApiError {
+    ApiError::new(Code::Usage, format!("a body has at most {BODY_BYTES_MAX} bytes, not {bytes}"))
 }
 
 async fn no_operation(request: Request) -> Failed {

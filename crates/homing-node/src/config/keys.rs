@@ -47,7 +47,7 @@ keys! {
     "log.level" Text "info" "error, warn, info, debug, trace, or directives";
     "relay.enabled" Bool "false" "carry packets for others";
     "relay.listen" Text "[::]:3340" "TCP address of the relay";
-    "relay.quic_port" Number "7842" "UDP port of QUIC address discovery, 1 to 65535";
+    "relay.quic_port" Number "7842" "UDP port of QUIC address discovery, the next one too; 0: any free pair";
     "relay.cert" Text "" "PEM certificate chain; unset: a self-made one";
     "relay.key" Text "" "PEM private key of relay.cert";
     "relay.hostname" Text "" "host name or IP that others reach the relay by";

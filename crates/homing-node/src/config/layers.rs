@@ -176,7 +176,7 @@ impl Layers {
         let relay = RelayConfig {
             enabled: self.bool("relay.enabled"),
             listen: self.one("relay.listen", parsed)?,
-            quic_port: self.number("relay.quic_port", 1, u16::MAX.into())? as u16,
+            quic_port: self.number("relay.quic_port", 0, u16::MAX.into())? as u16,
             cert: self.optional("relay.cert")?,
             key: self.optional("relay.key")?,
             hostname: self.maybe("relay.hostname", host)?,

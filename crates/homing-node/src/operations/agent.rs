@@ -1,10 +1,13 @@
 //! `info`, `version`, `config`, `metrics`, health.
 
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
 use homing_api::agent::{
     ConfigValue, ConfigView, HealthItem, Info, Origin as ApiOrigin, RecordFacts, RelayLink,
     ServedRelay, Version,
 };
-use homing_api::{API_MAJOR, ApiError, Schema, Stamp};
+use homing_api::{API_MAJOR, ApiError, Code, Schema, Stamp};
 use homing_base::{Record, Ticket};
 use serde_json::json;
 
@@ -12,6 +15,9 @@ use super::network_of;
 use crate::VERSION;
 use crate::config::{Origin, Setting, Value};
 use crate::node::Node;
+
+/// The first record follows the first look at the network.
+const FIRST_RECORD_MAX: Duration = Duration::from_secs(5);
 
 impl Node {
     /// Program and API version.
@@ -42,7 +48,7 @@ impl Node {
             online: facts.online,
             superseded,
             relays: self.relay_links(),
-            ticket: record.as_ref().map(|record| self.ticket(record)),
+            ticket: record.as_ref().map(|record| self.ticket_of(record)),
             record: record.as_ref().map(record_facts),
             direct: facts.direct,
             publishes_addresses: facts.publish_direct,
@@ -56,11 +62,27 @@ impl Node {
             uptime_s: now.wall.since(shared.started).as_secs(),
             home: shared.home.dir().display().to_string(),
             identity_file: shared.home.identity().display().to_string(),
-            udp_port: shared.transport.bound().first().map(std::net::SocketAddr::port),
+            udp_port: crate::builder::udp_port(&shared.transport.bound()),
         })
     }
 
-    fn ticket(&self, record: &Record) -> String {
+    /// What another node needs to reach this one at once; waits for the first record.
+    ///
+    /// # Errors
+    /// `timeout` when there is no record after five seconds.
+    pub async fn ticket(&self) -> Result<String, ApiError> {
+        let deadline = self.now().mono.after(FIRST_RECORD_MAX);
+        while self.now().mono < deadline {
+            if let Some(record) = self.query(|agent| agent.own_record().cloned()).await? {
+                return Ok(self.ticket_of(&record));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(ApiError::new(Code::Timeout, "this agent has no record yet")
+            .hint("homing doctor shows what is missing"))
+    }
+
+    fn ticket_of(&self, record: &Record) -> String {
         let direct = self.shared.transport.facts().direct;
         Ticket { record: record.bytes().to_vec(), direct }.to_string()
     }
@@ -97,7 +119,17 @@ impl Node {
     /// Conditions that last, worst first.
     #[must_use]
     pub fn health(&self) -> Vec<HealthItem> {
+        self.look_at_key();
         self.shared.health.visible()
+    }
+
+    /// The key file may have been moved or opened up since the start.
+    fn look_at_key(&self) {
+        let (health, path) = (&self.shared.health, self.shared.home.identity());
+        let found = std::fs::metadata(&path).map(|metadata| metadata.mode() & 0o777);
+        let open = found.as_ref().is_ok_and(|mode| mode & 0o077 != 0);
+        health.set("key_missing", found.is_err(), || format!("{} is gone", path.display()));
+        health.set("key_permissions", open, || format!("{}", path.display()));
     }
 
     /// The effective configuration of this run.

@@ -1,5 +1,5 @@
 //! What a face can ask of a node, in API types: HTTP, the command line and embedding programs use
-//! the same methods of [`Node`](crate::Node). No face has private powers.
+//! the same methods of [`Node`]. No face has private powers.
 
 mod agent;
 mod network;

@@ -21,6 +21,7 @@ use crate::problem;
 /// How long an answer waits for the peer's confirmation, when the peer is connected.
 const DELIVERY_WAIT: Duration = Duration::from_millis(400);
 const DELIVERY_POLL: Duration = Duration::from_millis(20);
+const TRUST_POLL: Duration = Duration::from_millis(100);
 
 impl Node {
     /// Asks a peer for trust and gives ours.
@@ -120,6 +121,30 @@ impl Node {
         Ok(TrustShow { schema: Schema::new(), entry: entry_of(&view) })
     }
 
+    /// Waits until trust with a peer is mutual.
+    ///
+    /// # Errors
+    /// `timeout`, saying where trust stands; `not_found`, `ambiguous_name`.
+    pub async fn trusted(&self, peer: &str, timeout: Duration) -> Result<(), ApiError> {
+        let mut events = self.events();
+        let mutual = async {
+            while self.view(peer).await?.trust.state != TrustState::Mutual {
+                // Every change is an event; the clock is for those that were missed.
+                let _ = tokio::time::timeout(TRUST_POLL, events.recv()).await;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(timeout, mutual).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                let state = self.view(peer).await?.trust.state;
+                Err(ApiError::new(Code::Timeout, format!("trust with {peer} is not mutual yet"))
+                    .why(format!("it stands at: {}", words(state)))
+                    .hint("homing trust show says who has to act"))
+            }
+        }
+    }
+
     /// Every peer.
     pub(super) async fn views(&self) -> Result<Vec<PeerView>, ApiError> {
         let now = self.now();
@@ -140,6 +165,20 @@ impl Node {
             }
             Err(failure) => Err(problem::of_failure(what, &failure, now.wall)),
         }
+    }
+}
+
+fn words(state: TrustState) -> &'static str {
+    match state {
+        TrustState::None => "nobody said anything",
+        TrustState::Requested => "asked, no answer yet",
+        TrustState::Pending => "the peer asks and waits for you",
+        TrustState::Mutual => "mutual",
+        TrustState::Expired => "expired",
+        TrustState::RejectedByUs => "rejected here",
+        TrustState::RejectedByPeer => "rejected by the peer",
+        TrustState::RevokedByUs => "revoked here",
+        TrustState::RevokedByPeer => "revoked by the peer",
     }
 }
 
