@@ -21,7 +21,7 @@ pub fn all(root: &Path) -> Result<bool> {
             root,
             &["doc", "--no-deps", "--workspace", "--document-private-items", "--quiet"],
         );
-        whole(doc.env("RUSTDOCFLAGS", "-D warnings"))
+        whole(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
     });
     report.part("tidy", || tidy::check(root));
     if run::is_installed("cargo-deny") || home_has_cargo_deny() {

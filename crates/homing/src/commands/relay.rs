@@ -43,7 +43,7 @@ enum RelayCommand {
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// TCP address for HTTPS [default: [::]:3340]
+    /// TCP address for HTTPS [default: port 3340 of every address]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
     /// UDP port of QUIC address discovery; the next one is used too [default: 7842]
