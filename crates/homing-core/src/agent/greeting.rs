@@ -192,7 +192,9 @@ impl Agent {
         let Some(link) = self.links.remove(id) else { return };
         self.dirty = true;
         self.resolver.on_link_gone(id);
-        self.admission.on_link_gone(link.remote);
+        if self.links.iter().all(|other| other.remote != link.remote) {
+            self.admission.on_link_gone(link.remote);
+        }
         let Some(proven) = link.proven else {
             if let Some(dial) = link.dial {
                 self.dial_came_to_nothing(now, dial);
@@ -213,6 +215,8 @@ impl Agent {
         if self.is_related(peer) {
             let at = self.last_seen.get(&peer).copied().unwrap_or(now.wall);
             self.persist(vec![Write::LastSeen { peer, at }]);
+        } else {
+            self.last_seen.remove(&peer);
         }
         self.notify(Event::PeerDisconnected { peer, reason: reason.to_owned() });
     }

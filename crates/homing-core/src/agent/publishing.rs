@@ -14,6 +14,11 @@ use crate::records::own::{OwnSeen, Signed};
 
 impl Agent {
     pub(super) fn on_facts(&mut self, now: Now, facts: EndpointFacts) {
+        let was_online = self.facts.as_ref().is_some_and(|facts| facts.online);
+        if facts.online && !was_online {
+            // Whatever failed while we were cut off is worth another try now.
+            self.hurry_everything(now);
+        }
         self.facts = Some(facts);
         self.dirty = true;
         self.publish_if_due(now);

@@ -164,3 +164,22 @@ fn peers_that_know_each_others_last_addresses_meet_without_anybody_else() {
     world.run_for(secs(2));
     assert!(matches!(world.command(1, ping(2)), Ok(Answer::Pinged { .. })));
 }
+
+#[test]
+fn back_online_everything_is_tried_at_once() {
+    let mut world = World::fleet(&[1, 2]);
+    world.shake_hands(1, 2);
+    let facts = |online| {
+        let relays = vec![relay(9)];
+        let direct = vec![addr(1)];
+        Input::Endpoint(Box::new(EndpointFacts { relays, direct, online, ..Default::default() }))
+    };
+    world.dark.extend([2, 9]);
+    world.input(1, facts(false));
+    world.run_for(secs(120));
+    assert_eq!(world.links(1, 2), 0);
+    world.dark.clear();
+    world.input(1, facts(true));
+    world.run_for(millis(500));
+    assert!(world.links(1, 2) > 0);
+}
