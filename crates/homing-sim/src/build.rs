@@ -123,7 +123,12 @@ impl World {
     }
 
     /// Starts an agent on any host, with the home that is there; an earlier run elsewhere goes on.
+    /// One home has one daemon: a run that is there already is returned.
     pub fn start_on(&mut self, agent: AgentIx, host: HostIx, takeover: bool) -> RunIx {
+        let here = |run: &Run| run.alive() && run.agent == agent && run.socket.host == host;
+        if let Some(there) = self.runs.iter().position(here) {
+            return RunIx(there);
+        }
         let ix = RunIx(self.runs.len());
         let identity = &mut self.identities[agent.0];
         identity.run = Some(ix);
@@ -226,7 +231,7 @@ impl World {
             let delay = if own { Duration::ZERO } else { at_least + trips + jitter };
             let since = self.now().after(delay);
             self.runs[run.0].attached.insert(relay, since);
-            self.later(delay + Duration::from_millis(1), Event::Inspect);
+            self.later(delay + Duration::from_millis(1), Event::Inspect(run));
             self.later(delay + Duration::from_millis(2), Event::Facts(run));
         }
         if self.identities[agent.0].relays.is_empty() {

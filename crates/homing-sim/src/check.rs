@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use homing_base::cbor;
 use homing_base::limits::RECORD_BYTES_MAX;
-use homing_base::{AgentRecord, NodeId, Now, UnverifiedRecord, Wall, sign1};
+use homing_base::{AgentRecord, NodeId, Now, StatementKind, UnverifiedRecord, Wall, sign1};
 use homing_core::Message;
 use homing_core::io::{Answer, DialTarget, Door, Event as Notice, Failure, Write};
 
@@ -301,6 +301,15 @@ impl World {
         }
     }
 
+    /// Whether a run trusts a peer, or did: one that lost the trust while a connection was being made has
+    /// seen the addresses before.
+    fn ever_trusted(&self, run: RunIx, peer: NodeId) -> bool {
+        let state = &self.runs[run.0];
+        let disk = &self.homes[&(state.agent, state.socket.host)];
+        let ours = disk.statements.get(&(state.node_id, peer));
+        ours.is_some_and(|ours| ours.kind != StatementKind::Reject)
+    }
+
     /// A punched link shows each side's address to the other.
     pub(crate) fn check_introduction(&mut self, ix: LinkIx) {
         let link = &self.links[ix.0];
@@ -311,7 +320,7 @@ impl World {
         for (run, other) in [(a, b), (b, a)] {
             let peer = self.runs[other.0].node_id;
             let private = self.runs[run.0].two_doors() && self.runs_agent(run);
-            if private && self.links[ix.0].alive() && !self.trusts(run, peer) {
+            if private && self.links[ix.0].alive() && !self.ever_trusted(run, peer) {
                 self.found(run, format!("a direct path shows its address to {peer:?}"));
             }
         }

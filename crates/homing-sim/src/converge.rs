@@ -14,7 +14,6 @@ use homing_core::io::{Answer, Command, TrustState};
 use homing_core::view::PeerView;
 
 use crate::link::LinkIx;
-use crate::network::Network;
 use crate::run::{AgentIx, RunIx};
 use crate::world::World;
 
@@ -46,10 +45,14 @@ impl World {
     /// As [`World::befriend`], for a limited time.
     pub fn befriend_for(&mut self, a: AgentIx, b: AgentIx, lifetime: Option<Duration>) {
         let known = |pair: &Pair| (pair.a, pair.b) == (a, b) || (pair.b, pair.a) == (a, b);
-        if !self.pairs.iter().any(known) {
-            self.pairs.push(Pair { a, b, established: false, ended: lifetime.is_some() });
+        match self.pairs.iter_mut().find(|pair| known(pair)) {
+            Some(pair) => pair.ended |= lifetime.is_some(),
+            None => {
+                let ended = lifetime.is_some();
+                self.pairs.push(Pair { a, b, established: false, ended });
+            }
         }
-        let run = self.run_of(a);
+        let run = self.counting(a);
         if self.runs_agent(run) {
             let (peer, reason) = (self.peer(b), Some("work".into()));
             self.command(run, Command::Handshake { peer, reason, services: None, lifetime });
@@ -58,13 +61,15 @@ impl World {
 
     /// `a` takes its trust in `b` back.
     pub fn revoke(&mut self, a: AgentIx, b: AgentIx) {
-        let run = self.run_of(a);
+        let run = self.counting(a);
         if !self.runs_agent(run) {
             return;
         }
         let peer = self.peer(b);
         let request = self.command(run, Command::Revoke { peer });
-        let done = self.runs[run.0].answered.get(&request).is_some_and(|r| r.answer.is_ok());
+        // A run that dies while it takes trust back may have written so.
+        let answered = self.runs[run.0].answered.get(&request);
+        let done = answered.is_none_or(|answered| answered.answer.is_ok());
         let pair = self.pairs.iter_mut().find(|p| (p.a, p.b) == (a, b) || (p.b, p.a) == (a, b));
         if let Some(pair) = pair.filter(|_| done) {
             pair.ended = true;
@@ -80,9 +85,10 @@ impl World {
     /// Where trust stands as the core of `a` sees it.
     #[must_use]
     pub fn trust_state(&self, a: AgentIx, b: AgentIx) -> TrustState {
-        let now = self.now_of(self.run_of(a));
+        let run = self.counting(a);
         let peer = self.id(b);
-        let peers = self.core(a).map(|core| core.peers(now)).unwrap_or_default();
+        let core = self.runs[run.0].core();
+        let peers = core.map(|core| core.peers(self.now_of(run))).unwrap_or_default();
         peers.iter().find(|p| p.node_id == peer).map_or(TrustState::None, |p| p.trust.state)
     }
 
@@ -104,15 +110,25 @@ impl World {
     }
 
     pub(crate) fn watch_pairs(&mut self) {
+        let runs = self.counting_runs();
         for i in 0..self.pairs.len() {
             let pair = self.pairs[i];
-            if pair.established {
-                continue;
+            let (Some(a), Some(b)) = (runs[pair.a.0], runs[pair.b.0]) else { continue };
+            if !pair.established && self.trusts(a, self.id(pair.b)) {
+                self.pairs[i].established = self.trusts(b, self.id(pair.a));
             }
-            let (a, b) = (self.run_of(pair.a), self.run_of(pair.b));
-            self.pairs[i].established =
-                self.trusts(a, self.id(pair.b)) && self.trusts(b, self.id(pair.a));
         }
+    }
+
+    /// For each identity the newest run that goes on and is not superseded.
+    fn counting_runs(&self) -> Vec<Option<RunIx>> {
+        let mut runs = vec![None; self.identities.len()];
+        for (ix, run) in self.runs.iter().enumerate() {
+            if run.core().is_some_and(|core| core.superseded_by().is_none()) {
+                runs[run.agent.0] = Some(RunIx(ix));
+            }
+        }
+        runs
     }
 
     /// Whether everything that must hold in the end holds now.
@@ -182,8 +198,9 @@ impl World {
         if self.trusts(a, ib) != mutual || self.trusts(b, ia) != mutual {
             return Err(format!("{named}: a store disagrees with its core ({at_a:?}, {at_b:?})"));
         }
-        if pair.established && !pair.ended && !mutual {
-            return Err(format!("{named}: trust was lost: {at_a:?} and {at_b:?}"));
+        if !pair.ended && !mutual {
+            let what = if pair.established { "was lost" } else { "never came" };
+            return Err(format!("{named}: trust {what}: {at_a:?} and {at_b:?}"));
         }
         let revoked = matches!(at_a, TrustState::RevokedByUs | TrustState::RevokedByPeer);
         if revoked && self.open_streams(ia, ib) > 0 {
@@ -206,10 +223,8 @@ impl World {
         if !proven(a, ib) || !proven(b, ia) {
             return Err(format!("{named}: linked, but not proven on both sides"));
         }
-        let [sa, sb] = [a, b].map(|run| self.runs[run.0].socket);
-        let kinds = [sa, sb].map(|socket| self.network.kind(socket.host));
-        if Network::can_punch(kinds[0], kinds[1]) && !self.links[link.0].paths.direct {
-            return Err(format!("{named}: {kinds:?} could be direct and is not"));
+        if self.could_punch(a, b) && !self.links[link.0].paths.direct {
+            return Err(format!("{named}: could be direct and is not"));
         }
         Ok(())
     }
@@ -226,30 +241,27 @@ impl World {
         Ok(())
     }
 
-    /// Demands convergence within `bound`, and that it lasts; what is missing becomes a finding.
+    /// Demands convergence within `bound`, for a second at least; what is missing becomes a finding.
     /// Returns how long it took.
     pub fn demand_convergence(&mut self, bound: Duration) -> Option<Duration> {
         let (start, step) = (self.now(), Duration::from_millis(500));
-        loop {
-            let state = self.converged();
-            match state {
-                Ok(()) => break,
-                Err(missing) if self.now().since(start) >= bound => {
-                    self.found_anywhere(format!("not converged after {bound:?}: {missing}"));
-                    return None;
+        let mut since = None;
+        while self.findings().is_empty() {
+            match (self.converged(), since) {
+                (Ok(()), Some(since)) if self.now().since(since) >= step * 2 => {
+                    return Some(since.since(start));
                 }
-                Err(_) => self.run_for(step),
+                (Ok(()), _) => since = since.or(Some(self.now())),
+                (Err(missing), _) => {
+                    since = None;
+                    if self.now().since(start) >= bound {
+                        self.found_anywhere(format!("not converged after {bound:?}: {missing}"));
+                    }
+                }
             }
-            if !self.findings().is_empty() {
-                return None;
-            }
+            self.run_for(step);
         }
-        let took = self.now().since(start);
-        self.run_for(Duration::from_secs(1));
-        if let Err(missing) = self.converged() {
-            self.found_anywhere(format!("converged and fell apart again: {missing}"));
-        }
-        Some(took)
+        None
     }
 
     /// Every pair that trusts pings each other, at most `most` pairs; each ping must be answered.
@@ -272,7 +284,13 @@ impl World {
         }
     }
 
+    /// The run that the user of an agent talks to: the newest that is not superseded.
     fn counting(&self, agent: AgentIx) -> RunIx {
-        self.counting_run(agent).unwrap_or_else(|_| self.run_of(agent))
+        let counts = |run: &RunIx| {
+            let run = &self.runs[run.0];
+            run.agent == agent && run.core().is_some_and(|core| core.superseded_by().is_none())
+        };
+        let newest = (0..self.runs.len()).rev().map(RunIx).find(counts);
+        newest.unwrap_or_else(|| self.run_of(agent))
     }
 }

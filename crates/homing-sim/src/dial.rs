@@ -11,7 +11,7 @@ use homing_base::{InstanceId, RelayRef};
 use homing_core::io::{DialError, DialId, DialTarget, Door, Input, LinkId};
 
 use crate::link::{End, Lane, Link, LinkIx, Paths, RelayIx};
-use crate::network::HostIx;
+use crate::network::{HostIx, Network};
 use crate::run::RunIx;
 use crate::world::{Event, World};
 
@@ -19,6 +19,8 @@ use crate::world::{Event, World};
 const RETRIES_MS: [u64; 4] = [0, 1_000, 3_000, 7_000];
 /// When an attempt is given up.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// When a link that found no direct path looks again; as iroh does.
+const PUNCH_AGAIN: Duration = Duration::from_secs(5);
 /// How long asking a relay for the record of its node may take when nobody answers.
 const RELAY_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -204,16 +206,24 @@ impl World {
     /// A relayed link looks for a direct path; also after an address changed.
     pub(crate) fn punch(&mut self, ix: LinkIx) {
         let [a, b] = [0, 1].map(|side| self.links[ix.0].ends[side].run);
-        let alive = self.runs[a.0].alive() && self.runs[b.0].alive();
-        if !alive || !self.may_punch(ix) || !self.links[ix.0].alive() {
+        let stands = self.links[ix.0].ends.iter().all(|end| end.open);
+        if !stands || !self.may_punch(ix) {
             return;
         }
         let (now, sockets) = (self.now(), [a, b].map(|run| self.runs[run.0].socket));
         if self.network.punch(now, sockets[0], sockets[1]) {
             self.links[ix.0].paths.direct = true;
             self.check_introduction(ix);
+        } else if self.could_punch(a, b) {
+            self.later(PUNCH_AGAIN, Event::Punch(ix));
         }
         self.inspect(ix);
+    }
+
+    /// Whether the networks that two runs live in allow a direct path between them.
+    pub(crate) fn could_punch(&self, a: RunIx, b: RunIx) -> bool {
+        let [a, b] = [a, b].map(|run| self.network.kind(self.runs[run.0].socket.host));
+        Network::can_punch(a, b)
     }
 
     /// Least time over what carries a link.
@@ -260,6 +270,13 @@ impl World {
                 self.later(crate::link::IDLE_TIMEOUT, Event::Idle(ix));
             }
             _ => {}
+        }
+    }
+
+    /// Looks at every link of a run.
+    pub(crate) fn inspect_run(&mut self, run: RunIx) {
+        for ix in self.runs[run.0].links.values().copied().collect::<Vec<_>>() {
+            self.inspect(ix);
         }
     }
 

@@ -71,9 +71,11 @@ impl World {
         self.plan(delay, move |world| world.start_if_down(agent));
     }
 
-    /// Starts an agent on its host unless it runs.
+    /// Starts an agent on its host unless its newest run goes on; an older one, elsewhere, has given
+    /// way and does not count.
     pub fn start_if_down(&mut self, agent: AgentIx) {
-        if !self.any_run(agent) {
+        let newest = self.identities[agent.0].run;
+        if !newest.is_some_and(|run| self.runs[run.0].alive()) {
             self.start(agent);
         }
     }
@@ -170,9 +172,7 @@ impl World {
     /// The agent's newest run dies now and starts again on the same host after `pause`.
     pub fn restart(&mut self, agent: AgentIx, pause: Duration) {
         self.kill(agent);
-        self.plan(pause, move |world| {
-            world.start(agent);
-        });
+        self.start_later(agent, pause);
     }
 
     /// Kills an agent and starts it with the same key on a new host behind `kind`.
@@ -281,9 +281,9 @@ impl World {
             let at = self.now().after(back);
             let since = self.runs[run.0].attached.entry(relay).or_insert(at);
             *since = (*since).max(at);
+            self.later(back + Duration::from_millis(1), Event::Inspect(run));
             self.later(back + Duration::from_millis(2), Event::Facts(run));
         }
-        self.later(Duration::from_millis(1_010), Event::Inspect);
         self.links_through(relay);
     }
 

@@ -233,6 +233,11 @@ impl World {
         }
     }
 
+    /// The user of an agent looks at the pending requests and approves them.
+    pub fn review_now(&mut self, agent: crate::run::AgentIx) {
+        self.review(self.run_of(agent));
+    }
+
     /// A user approves whatever is pending.
     pub(crate) fn review(&mut self, run: RunIx) {
         let now = self.now_of(run);
@@ -262,9 +267,9 @@ impl World {
         let configured = &self.identities[agent.0].relays;
         let reached: Vec<_> =
             configured.iter().copied().filter(|relay| self.attached(run, *relay)).collect();
-        // Before the first relay answers, those that are configured are the best guess.
+        // While none answers, those that are configured are the best guess.
         let first = self.runs[run.0].since.after(Duration::from_millis(20)) > now;
-        let named = if first { configured.clone() } else { reached.clone() };
+        let named = if reached.is_empty() { configured.clone() } else { reached.clone() };
         let relays = named.iter().map(|r| self.relays[r.0].reference.clone()).collect();
         let direct = match (kind.udp(), first) {
             (false, _) => Vec::new(),

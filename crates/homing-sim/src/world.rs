@@ -79,8 +79,8 @@ pub enum Event {
     Attempt(RunIx, DialId, u32),
     /// A run learns about its own reachability.
     Facts(RunIx),
-    /// Paths may have come back.
-    Inspect,
+    /// Paths of a run may have come back.
+    Inspect(RunIx),
     /// A stream's first bytes reach the acceptor.
     StreamKnock(usize),
     /// The end of a stream reaches a side.
@@ -268,7 +268,7 @@ impl World {
             Event::Punch(link) => self.punch(link),
             Event::Attempt(run, dial, number) => self.attempt(run, dial, number),
             Event::Facts(run) => self.tell_facts(run),
-            Event::Inspect => self.inspect_all(),
+            Event::Inspect(run) => self.inspect_run(run),
             Event::StreamKnock(stream) => self.stream_knock(stream),
             Event::StreamEnd(stream, side) => self.stream_end(stream, side),
             Event::Review(run) => self.review(run),

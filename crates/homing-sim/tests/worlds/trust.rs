@@ -111,3 +111,42 @@ fn a_request_to_an_agent_that_is_away_reaches_it_when_it_returns() {
     world.holds();
     assert!(mutual, "{:?} and {:?}", world.trust_state(a, b), world.trust_state(b, a));
 }
+
+#[test]
+fn a_request_reaches_a_peer_that_lost_its_store_after_it_had_arrived() {
+    let mut two = strangers(37, NatKind::PortRestricted, NatKind::PortRestricted, 1);
+    two.world.options.approve = false;
+    let (a, b, world) = (two.a, two.b, &mut two.world);
+    world.befriend(a, b);
+    assert!(world.run_until(secs(5), |w| w.trust_state(b, a) == TrustState::Pending));
+    world.run_for(secs(15));
+    world.move_to_new_ip(b, NatKind::Public, Carry::IdentityOnly);
+    let again = world.run_until(secs(20), |w| w.trust_state(b, a) == TrustState::Pending);
+    world.holds();
+    assert!(again, "{:?}", world.trust_state(b, a));
+}
+
+#[test]
+fn an_open_request_outlives_the_revocation_of_another_peer_and_the_loss_of_the_store() {
+    let mut world = homing_sim::World::new(38);
+    let relay = world.add_relay();
+    world.run_for(secs(1));
+    let [a, b, c] = [(); 3].map(|()| world.agent(NatKind::PortRestricted, &[relay]));
+    world.run_for(secs(2));
+    world.befriend(a, b);
+    world.demand_convergence(secs(20));
+    world.options.approve = false;
+    world.befriend(a, c);
+    world.run_for(secs(2));
+    world.revoke(a, b);
+    world.run_for(secs(2));
+    world.options.approve = true;
+    world.review_now(c);
+    world.run_for(secs(2));
+    assert!(world.says_mutual(a, c) && world.says_mutual(c, a));
+    world.move_to_new_ip(a, NatKind::Public, Carry::IdentityOnly);
+    let back = world.run_until(secs(45), |w| w.says_mutual(a, c) && w.says_mutual(c, a));
+    world.holds();
+    assert!(back, "{:?} and {:?}", world.trust_state(a, c), world.trust_state(c, a));
+    assert!(!world.says_mutual(a, b));
+}
