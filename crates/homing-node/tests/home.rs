@@ -77,14 +77,17 @@ async fn the_last_port_is_taken_again_and_left_to_others_when_they_have_it() {
     let node = any().await.unwrap();
     let port = node.info().await.unwrap().udp_port.unwrap();
     node.stop().await.unwrap();
+    drop(node);
     let node = any().await.unwrap();
     assert_eq!(node.info().await.unwrap().udp_port, Some(port));
     node.stop().await.unwrap();
+    drop(node);
 
     let _taken = std::net::UdpSocket::bind(("0.0.0.0", port)).unwrap();
     let node = any().await.unwrap();
     assert_ne!(node.info().await.unwrap().udp_port, Some(port));
     node.stop().await.unwrap();
+    drop(node);
 }
 
 #[tokio::test]
