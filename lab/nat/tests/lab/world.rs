@@ -79,8 +79,16 @@ impl World {
 
 /// Mutual trust as users make it: a handshake by name, an approval by node ID.
 pub(crate) fn introduce(asker: &Agent, approver: &Agent) -> Result<()> {
+    find(asker, approver)?;
     asker.json(&["handshake", approver.name(), "--reason", "lab"])?;
     approve(asker, approver)
+}
+
+/// Waits until a name is known: an agent that came online this instant may not be published yet.
+fn find(asker: &Agent, wanted: &Agent) -> Result<()> {
+    let what = format!("{} finds {}", asker.name(), wanted.name());
+    let found = || Ok(asker.run(&["resolve", wanted.name(), "--json"])?.ok());
+    until(&what, Duration::from_secs(5), found).map(drop)
 }
 
 /// The second half: waits for the request and approves it.
