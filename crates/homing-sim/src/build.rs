@@ -28,7 +28,7 @@ impl World {
         let region = u8::try_from(self.chance.below(4)).expect("small");
         let drift_ppm = i64::try_from(self.chance.below(201)).expect("small") - 100;
         let site = self.network.add_site(kind);
-        self.network.add_host(site, region, HostClock { skew_ms: 0, drift_ppm })
+        self.network.add_host(site, region, HostClock { drift_ppm, ..HostClock::default() })
     }
 
     /// A new agent on a host; nothing runs yet.

@@ -168,6 +168,11 @@ impl World {
 
     pub(crate) fn check_streams(&mut self) {
         for run in (0..self.runs.len()).map(RunIx) {
+            // An agent finds out about a clock that was set when it next wakes up.
+            let set_at = self.network.host(self.runs[run.0].socket.host).clock.set_at;
+            if set_at != WorldTime::default() && self.now().since(set_at) < EXPIRY_SLACK {
+                continue;
+            }
             let mut now = self.now_of(run);
             now.wall = Wall(now.wall.0 - EXPIRY_SLACK.as_millis() as u64);
             self.check_streams_of(run, now);

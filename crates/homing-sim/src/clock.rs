@@ -43,6 +43,8 @@ pub struct HostClock {
     pub skew_ms: i64,
     /// How much faster than true time both run, in parts per million.
     pub drift_ppm: i64,
+    /// When the wall clock was last set, right or wrong: nobody tells the agent.
+    pub set_at: WorldTime,
 }
 
 impl HostClock {
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn a_deadline_is_reached_at_the_world_time_that_when_gives() {
         for drift_ppm in [-200, -1, 0, 3, 200] {
-            let clock = HostClock { skew_ms: -3_600_000, drift_ppm };
+            let clock = HostClock { skew_ms: -3_600_000, drift_ppm, ..HostClock::default() };
             for mono in [0, 1, 999_999, 1_000_001, 86_400_000_000] {
                 let at = clock.when(Mono(mono));
                 assert!(clock.now(at).mono.0 >= mono);
@@ -93,7 +95,7 @@ mod tests {
 
     #[test]
     fn skew_moves_the_wall_clock_only() {
-        let wrong = HostClock { skew_ms: 3_600_000, drift_ppm: 0 };
+        let wrong = HostClock { skew_ms: 3_600_000, ..HostClock::default() };
         let right = HostClock::default();
         let at = WorldTime(5_000_000);
         assert_eq!(wrong.now(at).mono, right.now(at).mono);

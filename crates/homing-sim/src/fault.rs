@@ -245,10 +245,12 @@ impl World {
     pub fn heal(&mut self) {
         self.network.blocked.clear();
         for host in self.network.hosts() {
+            if self.network.host(host).clock.skew_ms != 0 {
+                self.set_clock(host, 0);
+            }
             let state = self.network.host_mut(host);
             state.island = 0;
             state.unplugged = false;
-            state.clock.skew_ms = 0;
         }
         self.paths_changed((0..self.runs.len()).map(RunIx).collect());
     }
@@ -262,7 +264,10 @@ impl World {
 
     /// Sets the wall clock of a host wrong by so much, or right.
     pub fn set_clock(&mut self, host: HostIx, skew_ms: i64) {
-        self.network.host_mut(host).clock.skew_ms = skew_ms;
+        let set_at = self.now();
+        let clock = &mut self.network.host_mut(host).clock;
+        clock.skew_ms = skew_ms;
+        clock.set_at = set_at;
     }
 
     /// The relay is gone: what went through it is stuck, its clients find out within seconds.
