@@ -152,7 +152,8 @@ impl Node {
         self.shared.streams.listen(service)
     }
 
-    /// Says goodbye to every peer and stops. Returns when everything is closed.
+    /// Says goodbye to every peer and stops. Returns when everything is closed; the UDP port is free
+    /// again once every handle of this node is dropped.
     ///
     /// # Errors
     /// What [`Node::stopped`] says.
@@ -192,7 +193,14 @@ impl Node {
     /// Asks the core for something about `what`.
     pub(crate) async fn command(&self, what: &str, command: Command) -> Result<Answer, ApiError> {
         let answer = self.raw_command(command).await?;
-        answer.map_err(|failure| problem::of_failure(what, &failure, self.shared.clock.now().wall))
+        answer.map_err(|failure| {
+            let error = problem::of_failure(what, &failure, self.shared.clock.now().wall);
+            let transport = &self.shared.transport;
+            match transport.facts().online {
+                true => error,
+                false => problem::with_dead_relays(error, &failure, &transport.relays()),
+            }
+        })
     }
 
     pub(crate) async fn raw_command(

@@ -14,6 +14,7 @@ use crate::home::HomeError;
 use crate::identity_file::IdentityFileError;
 use crate::relay::RelayError;
 use crate::store::StoreError;
+use crate::transport::health::RelayHealth;
 use crate::transport::{StreamError, TransportError};
 
 /// A failed command about `what`, as the user wrote it.
@@ -73,6 +74,29 @@ fn not_found(what: &str, asked: usize) -> ApiError {
     ApiError::new(Code::NotFound, format!("{what} was not found")).why(why).hint(
         "join through somebody who knows it: homing up --peer TICKET (from homing info --ticket)",
     )
+}
+
+/// Names the relays that do not answer, where that may be why a peer was not found or reached.
+pub(crate) fn with_dead_relays(
+    error: ApiError,
+    failure: &Failure,
+    relays: &[RelayHealth],
+) -> ApiError {
+    use Failure::{NoRoute, NotFound, Offline, Timeout};
+    let lost =
+        matches!(failure, NotFound { .. } | NoRoute { .. } | Offline { .. } | Timeout { .. });
+    if !lost || relays.is_empty() {
+        return error;
+    }
+    let say = |relay: &RelayHealth| {
+        let why = relay.error.as_deref().unwrap_or("no answer yet");
+        format!("{} ({why})", relay.relay.authority())
+    };
+    let dead: Vec<_> = relays.iter().map(say).collect();
+    let before = error.why.as_ref().map(|why| format!("{why}; ")).unwrap_or_default();
+    error
+        .why(format!("{before}no relay answers: {}", dead.join(", ")))
+        .hint("check the relay and the way to it: homing netcheck")
 }
 
 fn not_trusted(what: &str, state: TrustState) -> ApiError {
@@ -382,5 +406,26 @@ impl From<&StartError> for homing_api::ApiError {
             )),
             StartError::Socket { source, .. } => write_problem(error, source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_found_while_no_relay_answers_is_told_which() {
+        let relay = "https://198.51.100.7:3340/".parse().unwrap();
+        let down = [RelayHealth { relay, error: None }];
+        let lost = Failure::NotFound { what: "gpu-7".into(), asked: 0 };
+        let error = with_dead_relays(of_failure("gpu-7", &lost, Wall(0)), &lost, &down);
+        assert_eq!(error.code, Code::NotFound);
+        assert!(
+            error.why.unwrap().ends_with("no relay answers: 198.51.100.7:3340 (no answer yet)")
+        );
+
+        let mine = Failure::Myself;
+        let error = with_dead_relays(of_failure("me", &mine, Wall(0)), &mine, &down);
+        assert_eq!(error.why, None, "has nothing to do with relays");
     }
 }
