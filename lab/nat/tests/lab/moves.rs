@@ -32,6 +32,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 /// The floor for a move; the aim is a median below half a second.
 const MOVE_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long it is dead: not even noticed, noticed, and long enough for its peer to try seldom.
+const PAUSES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_millis(2_500), Duration::from_millis(5_000)];
+
 /// Where the agent lives next: eleven times another machine, another network, another kind of NAT.
 const STATIONS: [Place; 11] = [
     Behind(PortRestricted),
@@ -55,10 +59,10 @@ fn eleven_moves(notes: &mut Notes) -> Result<()> {
     let mut pings = Pings::start(&a.agent, "agent-b")?;
     let Seat { agent: mut wanderer, .. } = b;
     let mut times = Vec::new();
-    for (host, _) in &stations {
+    for (turn, (host, _)) in stations.iter().enumerate() {
         let mut next = wanderer.copied_to(host)?;
         wanderer.kill()?;
-        thread::sleep(Duration::from_millis(300));
+        thread::sleep(PAUSES[turn % PAUSES.len()]);
         let born = Instant::now();
         next.spawn(&world.all_relays(), &[])?;
         let answered = pings.answered_after(born, Duration::from_secs(15));

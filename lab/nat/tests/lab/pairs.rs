@@ -54,9 +54,8 @@ const DIRECT_LIMIT: Duration = Duration::from_secs(8);
 
 fn port_restricted_pair(notes: &mut Notes) -> Result<()> {
     let world = World::with_relays(1)?;
-    let (a, b) = world.pair(Behind(PortRestricted), Behind(PortRestricted))?;
-    let took = until_direct(&a.agent, "agent-b", DIRECT_LIMIT)?;
-    notes.add(format!("direct after {}", ms(took)));
+    let (a, b) = world.strangers(Behind(PortRestricted), Behind(PortRestricted))?;
+    notes.add(direct(&a.agent, &b.agent)?);
     let remote = status(&a.agent, "agent-b")?["path"]["remote"].to_string();
     let outside = b.routers[0].wan().to_string();
     ensure!(remote.contains(&outside), "direct to {remote}, but the peer's NAT is {outside}");
@@ -69,10 +68,9 @@ fn one_home(notes: &mut Notes) -> Result<()> {
     let router = world.lab.router(Symmetric, world.lab.public())?;
     let a = world.running_in(router.lan(), "agent-a")?;
     let b = world.running_in(router.lan(), "agent-b")?;
-    introduce(&a.agent, &b.agent)?;
-    let took = until_direct(&a.agent, "agent-b", DIRECT_LIMIT)?;
+    let text = direct(&a.agent, &b.agent)?;
     let remote = status(&a.agent, "agent-b")?["path"]["remote"].to_string();
-    notes.add(format!("direct after {} to {remote}", ms(took)));
+    notes.add(format!("{text} to {remote}"));
     let inside = b.host.address().to_string();
     ensure!(remote.contains(&inside), "direct to {remote}, but the peer is at {inside}");
     Ok(())
@@ -86,10 +84,16 @@ fn same_private_network(notes: &mut Notes) -> Result<()> {
     let a = world.running_in(here.lan(), "agent-a")?;
     let b = world.running_in(there.lan(), "agent-b")?;
     ensure!(a.host.address() == b.host.address(), "the scenario wants equal addresses");
-    introduce(&a.agent, &b.agent)?;
-    let took = until_direct(&a.agent, "agent-b", DIRECT_LIMIT)?;
-    notes.add(format!("direct after {}", ms(took)));
+    notes.add(direct(&a.agent, &b.agent)?);
     Ok(())
+}
+
+/// Introduces two agents and pings until the path is direct. Counts from the approval on, two commands
+/// included.
+fn direct(a: &Agent, b: &Agent) -> Result<String> {
+    let approved = introduce(a, b)?;
+    until_direct(a, b.name(), DIRECT_LIMIT)?;
+    Ok(format!("direct {} after the approval", ms(approved.elapsed())))
 }
 
 fn relayed_pair(notes: &mut Notes, here: Place, there: Place) -> Result<()> {
@@ -153,9 +157,9 @@ fn matrix(notes: &mut Notes) -> Result<()> {
         seats.push(world.running(*place, name)?);
     }
     let mut wrong = Vec::new();
-    for (here, there, direct) in CELLS {
+    for (here, there, expected) in CELLS {
         let (a, b) = (find(&seats, here), find(&seats, there));
-        let verdict = introduce(&a.agent, &b.agent).and_then(|()| cell(a, b, *direct));
+        let verdict = cell(&a.agent, &b.agent, *expected);
         match verdict {
             Ok(text) => notes.add(format!("{here:>8} × {there:<8} {text}")),
             Err(error) => wrong.push(format!("{here} × {there}: {error:#}")),
@@ -165,12 +169,12 @@ fn matrix(notes: &mut Notes) -> Result<()> {
     Ok(())
 }
 
-fn cell(a: &Seat, b: &Seat, direct: bool) -> Result<String> {
-    if direct {
-        let took = until_direct(&a.agent, b.agent.name(), DIRECT_LIMIT)?;
-        return Ok(format!("direct after {}", ms(took)));
+fn cell(a: &Agent, b: &Agent, expected: bool) -> Result<String> {
+    if expected {
+        return direct(a, b);
     }
-    stays_relayed(&a.agent, &b.agent)?;
+    introduce(a, b)?;
+    stays_relayed(a, b)?;
     Ok("relayed".to_owned())
 }
 

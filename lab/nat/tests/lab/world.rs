@@ -69,16 +69,23 @@ impl World {
         Ok(seat)
     }
 
-    /// Two trusted agents.
+    /// Two trusted agents, `agent-a` and `agent-b`.
     pub(crate) fn pair(&self, here: Place, there: Place) -> Result<(Seat, Seat)> {
-        let (a, b) = (self.running(here, "agent-a")?, self.running(there, "agent-b")?);
+        let (a, b) = self.strangers(here, there)?;
         introduce(&a.agent, &b.agent)?;
         Ok((a, b))
+    }
+
+    /// Two running agents, `agent-a` and `agent-b`, without trust.
+    pub(crate) fn strangers(&self, here: Place, there: Place) -> Result<(Seat, Seat)> {
+        Ok((self.running(here, "agent-a")?, self.running(there, "agent-b")?))
     }
 }
 
 /// Mutual trust as users make it: a handshake by name, an approval by node ID.
-pub(crate) fn introduce(asker: &Agent, approver: &Agent) -> Result<()> {
+///
+/// Returns the moment of the approval: from then on the two may speak directly.
+pub(crate) fn introduce(asker: &Agent, approver: &Agent) -> Result<Instant> {
     find(asker, approver)?;
     asker.json(&["handshake", approver.name(), "--reason", "lab"])?;
     approve(asker, approver)
@@ -92,17 +99,18 @@ fn find(asker: &Agent, wanted: &Agent) -> Result<()> {
 }
 
 /// The second half: waits for the request and approves it.
-pub(crate) fn approve(asker: &Agent, approver: &Agent) -> Result<()> {
+pub(crate) fn approve(asker: &Agent, approver: &Agent) -> Result<Instant> {
     let asker_id = asker.node_id()?;
     until("the request arrives", Duration::from_secs(5), || {
         let pending = approver.json(&["pending"])?;
         let requests = pending["requests"].as_array().context("requests")?;
         Ok(requests.iter().any(|request| request["node_id"] == *asker_id))
     })?;
+    let approved = Instant::now();
     approver.json(&["approve", &asker_id])?;
     asker.json(&["wait", "trusted", approver.name(), "--timeout", "5s"])?;
     ensure!(trust(asker, approver)? == "mutual" && trust(approver, asker)? == "mutual", "mutual");
-    Ok(())
+    Ok(approved)
 }
 
 /// Where trust with `peer` stands from the view of `agent`.
@@ -125,16 +133,16 @@ pub(crate) fn path_kind(agent: &Agent, peer: &str) -> Result<String> {
     peer["path"]["kind"].as_str().map(str::to_owned).with_context(|| format!("path in {peer}"))
 }
 
-/// Pings ten times a second until an answer comes directly; how long after the first ping.
-pub(crate) fn until_direct(agent: &Agent, peer: &str, limit: Duration) -> Result<Duration> {
+/// Pings ten times a second until an answer comes directly.
+pub(crate) fn until_direct(agent: &Agent, peer: &str, limit: Duration) -> Result<()> {
     let report = ping_until_direct(agent, peer, limit)?;
-    let Some(after) = report["direct_after_ms"].as_f64() else {
+    if report["direct_after_ms"].is_null() {
         let seen = status(agent, peer)?;
         bail!("not direct within {limit:?}: {seen}\n{}", agent.log_tail());
-    };
+    }
     let kind = path_kind(agent, peer)?;
     ensure!(kind == "direct", "ping says direct, status says {kind}\n{}", agent.log_tail());
-    Ok(Duration::from_secs_f64(after / 1_000.0))
+    Ok(())
 }
 
 /// The report of pings that end at the first direct answer or after `limit`.
