@@ -18,6 +18,7 @@
 
 pub mod agent;
 pub(crate) mod chance;
+pub mod dht;
 pub mod io;
 pub mod limits;
 pub(crate) mod links;

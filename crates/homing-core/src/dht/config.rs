@@ -89,7 +89,9 @@ impl Intervals {
     pub fn of(session: Duration, entries: usize, config: &Config) -> Self {
         let s = session.as_secs_f64() * config.pace;
         let within = |seconds: f64, low: f64, high: f64| {
-            Duration::from_secs_f64(seconds.clamp(low * config.pace.min(1.0), high * config.pace.max(1.0)))
+            Duration::from_secs_f64(
+                seconds.clamp(low * config.pace.min(1.0), high * config.pace.max(1.0)),
+            )
         };
         let stale = within(s * Self::STALE_SHARE, 20.0, 7_200.0);
         let exchange = s / (4.0 * config.k.max(1) as f64);

@@ -192,7 +192,7 @@ impl<P: Place, V: Value> Dht<P, V> {
     fn advance(&mut self, id: u64, now: Now) {
         let Some(mut lookup) = self.lookups.remove(&id) else { return };
         if lookup.phase == Phase::Searching {
-            while let Some(contact) = lookup.candidates.next() {
+            while let Some(contact) = lookup.candidates.ask_next() {
                 let purpose = Purpose::Step { lookup: id, class: lookup.class };
                 let peer = contact.id;
                 if self.ask(contact, lookup.question(), purpose, now) {
@@ -268,7 +268,9 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     pub(super) fn on_step_failed(&mut self, id: u64, peer: &NodeId, state: State, now: Now) {
         let Some(mut lookup) = self.lookups.remove(&id) else { return };
-        if state == State::Slow || lookup.candidates.get(peer).is_some_and(|c| c.state == State::Asked) {
+        if state == State::Slow
+            || lookup.candidates.get(peer).is_some_and(|c| c.state == State::Asked)
+        {
             lookup.report.timeouts += 1;
             self.trace(&mut lookup, peer, false, now);
         }
@@ -335,7 +337,10 @@ impl<P: Place, V: Value> Dht<P, V> {
                 }
             }
             let empty = |c: &Contact<P>| {
-                lookup.holders.iter().any(|(h, values)| h.id == c.id && !values.iter().any(|v| same(&v)))
+                lookup
+                    .holders
+                    .iter()
+                    .any(|(h, values)| h.id == c.id && !values.iter().any(|v| same(&v)))
             };
             let nearest = lookup.candidates.answered().map(|c| &c.contact).find(|c| empty(c));
             if let Some(nearest) = nearest {
@@ -422,13 +427,14 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// network's size.
     fn judge(&mut self, lookup: &Lookup<P, V>) -> bool {
         let kth = lookup.candidates.answered().take(self.config.k).enumerate().last();
-        let Some((rank, share)) = kth.map(|(i, c)| {
-            (i + 1, Distance::between(&c.contact.id, &lookup.target).share())
-        }) else {
+        let Some((rank, share)) =
+            kth.map(|(i, c)| (i + 1, Distance::between(&c.contact.id, &lookup.target).share()))
+        else {
             return false;
         };
         let expected = self.estimates.size().unwrap_or(0.0) * share;
-        let suspicious = rank == self.config.k && expected < SUSPICIOUS_SHARE * rank as f64
+        let suspicious = rank == self.config.k
+            && expected < SUSPICIOUS_SHARE * rank as f64
             && self.estimates.size().is_some_and(|n| n > 2.0 * self.config.k as f64);
         if !suspicious && rank == self.config.k && !matches!(lookup.goal, Goal::Part(_)) {
             self.estimates.sample_size(rank, share);

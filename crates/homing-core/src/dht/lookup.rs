@@ -173,7 +173,7 @@ impl<P: Place> Candidates<P> {
     }
 
     /// Whom to ask next, if anybody now; it counts as asked.
-    pub fn next(&mut self) -> Option<Contact<P>> {
+    pub fn ask_next(&mut self) -> Option<Contact<P>> {
         let paths = u8::try_from(self.shape.paths).expect("few paths");
         let at = (0..paths).find_map(|path| self.next_on(path))?;
         self.list[at].state = State::Asked;

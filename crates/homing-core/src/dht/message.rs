@@ -134,7 +134,12 @@ impl<P, W> Body<P, W> {
         use Body::{Busy, Nodes, Pong, Siblings, Stored, Values, Wanted};
         matches!(
             self,
-            Pong | Nodes { .. } | Values { .. } | Stored { .. } | Siblings { .. } | Wanted { .. } | Busy
+            Pong | Nodes { .. }
+                | Values { .. }
+                | Stored { .. }
+                | Siblings { .. }
+                | Wanted { .. }
+                | Busy
         )
     }
 }

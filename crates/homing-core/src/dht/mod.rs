@@ -43,9 +43,7 @@ use rand_core::{Rng, SeedableRng};
 
 pub use config::{Config, Intervals, Recovery};
 pub use contact::{Contact, Distance, Place, Reach};
-pub use io::{
-    Class, CommandId, DhtCommand, DhtInput, DhtOutput, Outcome, Report, Stats, Step,
-};
+pub use io::{Class, CommandId, DhtCommand, DhtInput, DhtOutput, Outcome, Report, Stats, Step};
 pub use message::{Body, Message, Verdict};
 pub use value::{Kind, Slot, Unbelievable, Value};
 
@@ -157,6 +155,11 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// The role changed: reachability was proven, or lost.
     pub fn set_server(&mut self, server: bool) {
         self.server = server;
+    }
+
+    /// For experiments: deal with failures in another way from now on.
+    pub fn set_recovery(&mut self, recovery: Recovery) {
+        self.config.recovery = recovery;
     }
 
     /// The routing table.

@@ -8,17 +8,15 @@ use std::time::Duration;
 use homing_base::{Mono, NodeId, Now};
 use rand_core::Rng;
 
+use super::Dht;
 use super::contact::{Contact, Distance, Place, flip_bit, id_prefix};
 use super::drive::Goal;
 use super::flight::Purpose;
 use super::io::{Class, CommandId, DhtOutput, Outcome, Report};
-use super::limits::{
-    FRESH_MAX, KNOWN_MAX, OFFER_MAX, PERSIST_INTERVAL, PERSIST_MAX,
-};
+use super::limits::{FRESH_MAX, KNOWN_MAX, OFFER_MAX, PERSIST_INTERVAL, PERSIST_MAX};
 use super::message::Body;
 use super::store::digest;
 use super::value::{Slot, Value};
-use super::Dht;
 
 /// Verification pings per second: while joining, and later.
 const VERIFY_JOINING: Duration = Duration::from_millis(50);
@@ -29,6 +27,8 @@ const JOINING: Duration = Duration::from_secs(60);
 const SUSPECTS_PER_TICK: usize = 2;
 /// Siblings probed with each exchange.
 const SIBLINGS_PER_EXCHANGE: usize = 3;
+/// Holders of a value, closest first, that offer it to a newcomer.
+const HANDING_ON: usize = 2;
 /// Refreshes right after joining, one per second.
 const FILL_ROUNDS_MAX: u32 = 40;
 
@@ -177,7 +177,8 @@ impl<P: Place, V: Value> Dht<P, V> {
     fn persist(&mut self) {
         let mut entries: Vec<_> = self.table.entries().iter().filter(|e| e.failures == 0).collect();
         entries.sort_by_key(|e| e.since);
-        let contacts: Vec<_> = entries.iter().take(PERSIST_MAX).map(|e| e.contact.clone()).collect();
+        let contacts: Vec<_> =
+            entries.iter().take(PERSIST_MAX).map(|e| e.contact.clone()).collect();
         if !contacts.is_empty() {
             self.outputs.push_back(DhtOutput::Persist { contacts });
         }
@@ -224,7 +225,8 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     fn sample_own_size(&mut self) {
         let last = self.table.siblings().enumerate().last();
-        let sample = last.map(|(i, e)| (i + 1, Distance::between(&self.me.id, &e.contact.id).share()));
+        let sample =
+            last.map(|(i, e)| (i + 1, Distance::between(&self.me.id, &e.contact.id).share()));
         if let Some((rank, share)) = sample {
             self.estimates.sample_size(rank, share);
         }
@@ -274,7 +276,8 @@ impl<P: Place, V: Value> Dht<P, V> {
             }
         }
         let stalest = self.table.entries().iter().min_by_key(|e| e.heard);
-        let stalest = stalest.filter(|e| now.mono.since(e.heard) > stale).map(|e| e.contact.clone());
+        let stalest =
+            stalest.filter(|e| now.mono.since(e.heard) > stale).map(|e| e.contact.clone());
         if let Some(contact) = stalest {
             self.ping(contact, Purpose::Probe, now);
         }
@@ -395,19 +398,25 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     // ---- values
 
-    /// Offers one random sibling what it should hold.
+    /// Takes one held value at random and offers one of the nodes closest to its key what that node
+    /// should hold. So a copy that the growing network has left behind finds its way, too.
     fn sync(&mut self, now: Now) {
-        let siblings: Vec<_> = self.table.siblings().map(|e| e.contact.clone()).collect();
-        if siblings.is_empty() || self.values.is_empty() {
+        if self.values.is_empty() {
             return;
         }
-        let partner = siblings[self.below(siblings.len())].clone();
+        let nth = self.below(self.values.len());
+        let Some(key) = self.values.iter().nth(nth).map(|(slot, _)| slot.key) else { return };
+        let mut near = self.table.closest(&key, self.config.k, None);
+        if near.is_empty() {
+            return;
+        }
+        let partner = near.swap_remove(self.below(near.len()));
         let digests = self.offers_for(&partner, false);
         self.offer(&partner, digests, now);
     }
 
-    /// Digests of held values that `contact` is among the k closest for; `closest_only`: and that we
-    /// are the closest other holder of.
+    /// Digests of held values that `contact` is among the k closest for; `closest_only`: and that it is
+    /// our turn to hand on.
     fn offers_for(&self, contact: &Contact<P>, closest_only: bool) -> Vec<u64> {
         let (mut digests, mut last): (Vec<u64>, Option<(Slot, bool)>) = (Vec::new(), None);
         for (slot, held) in self.values.iter() {
@@ -428,21 +437,22 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     fn should_offer(&self, slot: &Slot, contact: &Contact<P>, closest_only: bool) -> bool {
         let k = self.config.k;
-        if closest_only {
-            let ours = Distance::between(&self.me.id, &slot.key);
-            let mut closest = true;
-            self.table.visit_closest(&slot.key, |e| {
-                if e.contact.id == contact.id || e.failures > 0 {
-                    return true;
-                }
-                closest = Distance::between(&e.contact.id, &slot.key) > ours;
-                false
-            });
-            if !closest {
-                return false;
-            }
+        if closest_only && !self.is_close_holder(slot, contact) {
+            return false;
         }
         self.table.count_closer(&slot.key, &contact.id, k) < k
+    }
+
+    /// Whether we are among the [`HANDING_ON`] nodes closest to a slot, newcomer not counted.
+    fn is_close_holder(&self, slot: &Slot, newcomer: &Contact<P>) -> bool {
+        let ours = Distance::between(&self.me.id, &slot.key);
+        let mut closer = 0;
+        self.table.visit_closest(&slot.key, |e| {
+            let before_us = Distance::between(&e.contact.id, &slot.key) < ours;
+            closer += usize::from(before_us && e.failures == 0 && e.contact.id != newcomer.id);
+            before_us && closer < HANDING_ON
+        });
+        closer < HANDING_ON
     }
 
     fn offer(&mut self, to: &Contact<P>, digests: Vec<u64>, now: Now) {

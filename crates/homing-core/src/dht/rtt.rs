@@ -39,7 +39,9 @@ impl Rtt {
         let measured = if self.srtt_us > 0 { self } else { of_all };
         let base = match measured.srtt_us {
             0 => RTO_UNKNOWN,
-            srtt => Duration::from_micros(u64::from(srtt) + 4 * u64::from(measured.var_us) + 10_000),
+            srtt => {
+                Duration::from_micros(u64::from(srtt) + 4 * u64::from(measured.var_us) + 10_000)
+            }
         };
         (base * (1 << failures.min(5))).clamp(RTO_MIN, RTO_MAX)
     }

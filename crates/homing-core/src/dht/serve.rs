@@ -87,7 +87,8 @@ impl<P: Place, V: Value> Dht<P, V> {
     }
 
     fn find_here(&self, slot: &Slot, now: Now) -> Vec<V::Wire> {
-        let own = self.own.iter().filter(|(_, v)| v.fits(slot) && v.is_current(now)).map(|(_, v)| v);
+        let own =
+            self.own.iter().filter(|(_, v)| v.fits(slot) && v.is_current(now)).map(|(_, v)| v);
         let mut found: Vec<&V> = Vec::new();
         for value in self.values.find(slot, now).chain(own) {
             if !found.iter().any(|f| f.signer() == value.signer()) {
@@ -99,7 +100,8 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     /// What is known here, for a local lookup.
     pub(super) fn held_here(&self, slot: &Slot, now: Now) -> Vec<V> {
-        let own = self.own.iter().filter(|(_, v)| v.fits(slot) && v.is_current(now)).map(|(_, v)| v);
+        let own =
+            self.own.iter().filter(|(_, v)| v.fits(slot) && v.is_current(now)).map(|(_, v)| v);
         self.values.find(slot, now).chain(own).cloned().collect()
     }
 
@@ -127,7 +129,8 @@ impl<P: Place, V: Value> Dht<P, V> {
         now: Now,
     ) -> Result<V, Unbelievable> {
         let verified = V::verify(wire, now);
-        let fitting = verified.and_then(|v| if v.fits(slot) { Ok(v) } else { Err(Unbelievable::Forged) });
+        let fitting =
+            verified.and_then(|v| if v.fits(slot) { Ok(v) } else { Err(Unbelievable::Forged) });
         self.stats.unverified += u64::from(fitting.is_err());
         fitting
     }
@@ -170,7 +173,11 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     fn doubts(&self, prefix: u64) -> bool {
         self.doubted.contains(&prefix)
-            || self.table.entries().iter().any(|e| e.failures > 0 && id_prefix(&e.contact.id) == prefix)
+            || self
+                .table
+                .entries()
+                .iter()
+                .any(|e| e.failures > 0 && id_prefix(&e.contact.id) == prefix)
     }
 
     pub(super) fn session_s(&self) -> u32 {
@@ -179,7 +186,8 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     /// Hearsay about one node: queued for a ping if it would be of use, else kept as a spare.
     pub(super) fn hear_of(&mut self, contact: &Contact<P>) {
-        if self.table.entry(&contact.id).is_some() || self.doubted.contains(&id_prefix(&contact.id)) {
+        if self.table.entry(&contact.id).is_some() || self.doubted.contains(&id_prefix(&contact.id))
+        {
             return;
         }
         if self.table.has_room_for(contact) {

@@ -133,8 +133,7 @@ impl<V: Value> Values<V> {
         self.order.insert((self.common_bits(&slot), now.mono, slot, signer));
         self.charge(by, bytes, true);
         let size = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let held =
-            Held { value, until, refreshed: now.mono, by, stored: now.mono, bytes: size };
+        let held = Held { value, until, refreshed: now.mono, by, stored: now.mono, bytes: size };
         self.slots.entry(slot).or_default().push(held);
         self.shed();
         Verdict::Kept
@@ -168,7 +167,9 @@ impl<V: Value> Values<V> {
 
     /// A slot that is full gives up the claim that expires first.
     fn make_room_in_slot(&mut self, slot: &Slot) {
-        let Some(held) = self.slots.get(slot).filter(|h| h.len() >= slot.capacity()) else { return };
+        let Some(held) = self.slots.get(slot).filter(|h| h.len() >= slot.capacity()) else {
+            return;
+        };
         let first = held.iter().min_by_key(|h| (h.value.expires(), h.value.signer()));
         if let Some(signer) = first.map(|h| h.value.signer()) {
             self.remove(slot, &signer);
@@ -253,7 +254,8 @@ impl<V: Value> Values<V> {
 /// Eight bytes that name one version of one value in one slot. A collision only delays a copy.
 #[must_use]
 pub fn digest<V: Value>(slot: &Slot, value: &V) -> u64 {
-    let parts = [slot.kind as u64, id_prefix(&slot.key), id_prefix(&value.signer()), value.sequence().0];
+    let parts =
+        [slot.kind as u64, id_prefix(&slot.key), id_prefix(&value.signer()), value.sequence().0];
     parts.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, part| {
         let mixed = (hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed ^ (mixed >> 29)

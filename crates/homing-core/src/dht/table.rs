@@ -225,7 +225,7 @@ impl<P: Place> Table<P> {
     /// A bucket that grew beyond k because of siblings gives up what is no sibling any more.
     fn trim(&mut self, bucket: usize) {
         let range = self.bucket(bucket);
-        if range.len() > self.k && range.end > 2 * self.k {
+        if range.len() > self.k {
             let last = range.end - 1;
             if !self.is_sibling(&self.entries[last].contact.id) {
                 self.remove_at(last);
@@ -289,6 +289,9 @@ impl<P: Place> Table<P> {
         }
         let spare = Spare { contact: contact.clone(), bucket };
         if seen < SPARES_PER_BUCKET && self.spares.len() < SPARES_MAX {
+            if self.spares.len() == self.spares.capacity() {
+                self.spares.reserve_exact(GROWTH);
+            }
             self.spares.push(spare);
         } else if let Some(i) = nth {
             self.spares[i] = spare;
@@ -342,7 +345,8 @@ pub fn descend(
     turn: u64,
     visit: &mut impl FnMut(usize) -> bool,
 ) -> bool {
-    let (Some(first), Some(last)) = (keys[range.clone()].first(), keys[range.clone()].last()) else {
+    let (Some(first), Some(last)) = (keys[range.clone()].first(), keys[range.clone()].last())
+    else {
         return true;
     };
     let differ = first ^ last;

@@ -201,10 +201,7 @@ fn decode_numbers(d: &mut Decoder<'_>, max: usize) -> Result<Vec<u64>, DecodeErr
     (0..bounded_array(d, max)?).map(|_| d.u64()).collect()
 }
 
-fn decode_contacts(
-    d: &mut Decoder<'_>,
-    max: usize,
-) -> Result<Vec<Contact<Reach>>, DecodeError> {
+fn decode_contacts(d: &mut Decoder<'_>, max: usize) -> Result<Vec<Contact<Reach>>, DecodeError> {
     (0..bounded_array(d, max)?).map(|_| decode_contact(d)).collect()
 }
 

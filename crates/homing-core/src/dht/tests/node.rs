@@ -1,0 +1,183 @@
+//! One node against the world.
+
+use super::*;
+
+fn store(n: u16, value: &Record) -> RealMessage {
+    request(7, Body::Store { slot: Slot::agent(id(n)), value: value.wire() })
+}
+
+#[test]
+fn a_request_is_answered_and_causes_nothing_else() {
+    let mut dht = joined(0, 1..30);
+    for from in 100..300 {
+        let answers = says(&mut dht, from, request(1, Body::FindNode { target: id(5) }), at(1));
+        assert!(matches!(&answers[..], [Message { body: Body::Nodes { .. }, .. }]));
+    }
+}
+
+#[test]
+fn hearsay_never_enters_the_table() {
+    let mut dht = joined(0, 1..4);
+    let command = DhtCommand::FindNode { target: id(50) };
+    dht.handle(at(1), DhtInput::Command { id: CommandId(2), command });
+    for (to, message) in sent(&mut dht) {
+        let body = Body::Nodes { contacts: (10..30).map(contact).collect() };
+        let message = Message { id: message.id, server: true, body };
+        dht.handle(at(1), DhtInput::Message { from: to, message });
+    }
+    assert_eq!(dht.table().len(), 3);
+}
+
+#[test]
+fn answers_that_nobody_asked_for_are_counted_and_dropped() {
+    let mut dht = joined(0, 1..4);
+    let before = dht.table().len();
+    says(&mut dht, 77, request(1_234, Body::Nodes { contacts: vec![contact(78)] }), at(1));
+    says(&mut dht, 77, request(0, Body::Leaving), at(1));
+    assert_eq!((dht.stats().unsolicited, dht.table().len()), (2, before));
+}
+
+#[test]
+fn a_stranger_enters_after_it_answered_a_ping_from_the_timer() {
+    let mut dht = joined(0, 1..4);
+    says(&mut dht, 50, request(1, Body::Ping), at(1));
+    assert!(dht.table().entry(&id(50)).is_none());
+    let pinged = wake_until(&mut dht, at(3), |(to, m)| to.id == id(50) && m.body == Body::Ping);
+    says(&mut dht, 50, request(pinged.1.id, Body::Pong), at(3));
+    assert!(dht.table().entry(&id(50)).is_some());
+}
+
+fn wake_until(
+    dht: &mut RealDht,
+    now: Now,
+    wanted: impl Fn(&(Contact<Reach>, RealMessage)) -> bool,
+) -> (Contact<Reach>, RealMessage) {
+    for _ in 0..100 {
+        dht.handle(now, DhtInput::Wakeup);
+        if let Some(found) = sent(dht).into_iter().find(&wanted) {
+            return found;
+        }
+    }
+    panic!("never sent")
+}
+
+#[test]
+fn at_most_one_ping_per_bucket_is_in_flight() {
+    let mut dht = joined(0, 1..4);
+    for from in 100..160 {
+        says(&mut dht, from, request(1, Body::Ping), at(1));
+    }
+    let mut pinged = Vec::new();
+    for millis in 0..40u64 {
+        let mut now = at(2);
+        now.mono = now.mono.after(Duration::from_millis(millis));
+        dht.handle(now, DhtInput::Wakeup);
+        let pings = sent(&mut dht).into_iter().filter(|(_, m)| m.body == Body::Ping);
+        pinged.extend(pings.map(|(to, _)| dht.table().bucket_of(&to.id)));
+    }
+    let count = pinged.len();
+    pinged.sort_unstable();
+    pinged.dedup();
+    assert_eq!(pinged.len(), count);
+}
+
+#[test]
+fn silence_marks_a_contact_and_starts_nothing() {
+    let mut dht = joined(0, 1..30);
+    let command = DhtCommand::FindNode { target: id(5) };
+    dht.handle(at(1), DhtInput::Command { id: CommandId(2), command });
+    let asked = sent(&mut dht);
+    let lookups_before = dht.lookups.len();
+    dht.expire_flights(at(10));
+    let later = sent(&mut dht);
+    assert!(
+        later.iter().all(|(_, m)| matches!(m.body, Body::FindNode { target } if target == id(5)))
+    );
+    assert_eq!(dht.lookups.len(), lookups_before);
+    let first = &asked[0].0.id;
+    assert_eq!(dht.table().entry(first).map(|e| e.failures), Some(1));
+}
+
+#[test]
+fn forged_foreign_and_expired_values_are_refused() {
+    let mut dht = joined(0, 1..4);
+    let mut forged = record(5, 1, at(0)).bytes().to_vec();
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    let body = Body::Store { slot: Slot::agent(id(5)), value: forged.into() };
+    let foreign = store(6, &record(5, 1, at(0)));
+    let expired = store(5, &record(5, 1, at(0)));
+    for (message, now) in [(request(7, body), at(1)), (foreign, at(1)), (expired, at(90_000))] {
+        let answer = says(&mut dht, 2, message, now);
+        assert_eq!(answer[0].body, Body::Stored { verdict: Verdict::Refused });
+    }
+    assert_eq!((dht.values().len(), dht.stats().unverified), (0, 3));
+}
+
+#[test]
+fn a_flood_of_valid_stores_is_shed() {
+    let mut dht = joined(0, 1..4);
+    let answers: Vec<_> =
+        (10..400).flat_map(|n| says(&mut dht, 2, store(n, &record(n, 1, at(0))), at(1))).collect();
+    let busy = answers.iter().filter(|m| m.body == Body::Busy).count();
+    assert_eq!((dht.values().len(), busy), (64, 326));
+    assert_eq!(says(&mut dht, 3, store(9, &record(9, 1, at(0))), at(1)).len(), 1);
+    assert_eq!(dht.values().len(), 65);
+}
+
+#[test]
+fn a_client_asks_but_does_not_serve_nor_enter_tables() {
+    let mut client = joined(0, 1..4);
+    client.set_server(false);
+    let answer = says(&mut client, 2, request(1, Body::FindNode { target: id(1) }), at(1));
+    assert_eq!(answer[0].body, Body::Busy);
+    let mut server = joined(1, 2..4);
+    let ping = Message { id: 1, server: false, body: Body::Ping };
+    says(&mut server, 50, ping, at(1));
+    assert!(server.verify.is_empty() && server.table().entry(&id(50)).is_none());
+}
+
+#[test]
+fn a_value_lookup_ends_at_the_first_verified_value_and_tells_of_a_newer_one() {
+    let mut dht = joined(0, 1..30);
+    let (slot, old, new) = (Slot::agent(id(200)), record(200, 1, at(0)), record(200, 2, at(0)));
+    let command = DhtCommand::FindValue { slot };
+    dht.handle(at(1), DhtInput::Command { id: CommandId(9), command });
+    let asked = sent(&mut dht);
+    assert_eq!(asked.len(), 3);
+    let answer = |m: &RealMessage, value: &Record| {
+        let body = Body::Values { values: vec![value.wire()], contacts: vec![] };
+        Message { id: m.id, server: true, body }
+    };
+    let message = answer(&asked[0].1, &old);
+    dht.handle(at(1), DhtInput::Message { from: asked[0].0.clone(), message });
+    let done = dht.poll_output();
+    assert!(
+        matches!(done, Some(DhtOutput::Done { outcome: Outcome::Values(v), .. }) if v == [old])
+    );
+    let message = answer(&asked[1].1, &new);
+    dht.handle(at(1), DhtInput::Message { from: asked[1].0.clone(), message });
+    assert!(matches!(dht.poll_output(), Some(DhtOutput::Newer { value, .. }) if value == new));
+    let message = answer(&asked[2].1, &new);
+    dht.handle(at(1), DhtInput::Message { from: asked[2].0.clone(), message });
+    let repair = sent(&mut dht);
+    assert_eq!(repair.len(), 1);
+    assert_eq!(repair[0].0.id, asked[0].0.id);
+    assert_eq!(repair[0].1.body, Body::Store { slot, value: new.wire() });
+}
+
+#[test]
+fn equal_seeds_and_inputs_give_equal_outputs() {
+    let outputs = || {
+        let mut dht = joined(0, 1..30);
+        let mut all = Vec::new();
+        for second in 1..200 {
+            dht.handle(at(second), DhtInput::Wakeup);
+            all.extend(sent(&mut dht));
+        }
+        all
+    };
+    let first = outputs();
+    assert!(first.len() > 20, "{}", first.len());
+    assert_eq!(first, outputs());
+}
