@@ -17,6 +17,7 @@ pub mod chance;
 pub mod check;
 pub mod clock;
 pub mod converge;
+pub mod dht;
 pub mod dial;
 pub mod disk;
 pub mod fault;

@@ -49,6 +49,8 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         jobs: usize,
     },
+    /// A world of DHT nodes: `dht scenarios/dht/NAME.toml`.
+    Dht(homing_sim::dht::DhtArgs),
 }
 
 #[derive(clap::Args)]
@@ -101,6 +103,10 @@ impl WorldArgs {
 
 fn main() -> anyhow::Result<ExitCode> {
     let outcomes = match Cli::parse().command {
+        Command::Dht(args) => {
+            println!("{}", homing_sim::dht::run(&args)?);
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Run { seed, world, trace, canary } => {
             let (outcome, played) = run_with(&world.scenario()?, seed, canary, trace);
             for line in played.trace.lines() {

@@ -68,7 +68,8 @@ impl Token {
         let head = |at: usize| {
             u64::from_be_bytes(self.signer.0[at..at + 8].try_into().expect("eight bytes"))
         };
-        let parts = [head(0), head(8), head(16), head(24), self.sequence.0, self.issued.0, self.expires.0];
+        let parts =
+            [head(0), head(8), head(16), head(24), self.sequence.0, self.issued.0, self.expires.0];
         parts.into_iter().fold(0x5851_f42d_4c95_7f2d, |seal, part| {
             let mixed = (seal ^ part).wrapping_mul(0x2545_f491_4f6c_dd1d);
             mixed ^ (mixed >> 31)

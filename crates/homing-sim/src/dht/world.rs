@@ -11,7 +11,7 @@ use std::time::Duration;
 use homing_base::{Mono, NodeId, Now, Seq, Wall};
 use homing_core::dht::{
     Class, CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Message, Outcome,
-    Report, Slot,
+    Recovery, Report, Slot,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -49,11 +49,15 @@ pub struct Node<V: Mint> {
     pub contact: Contact<SimPlace>,
     /// What it does with requests.
     pub role: Role,
+    /// Under which ID its agent's record is stored: an agent that is no DHT node itself, so that no
+    /// node is a holder by birth.
+    pub agent: NodeId,
     key: V::Key,
+    agent_key: V::Key,
     at: [f32; 2],
     wake: Mono,
     uplink_free: Mono,
-    /// Its record is stored and may be looked for.
+    /// Its agent's record is stored and may be looked for.
     pub published: bool,
     /// Its join is over.
     pub joined: bool,
@@ -64,9 +68,9 @@ pub struct Node<V: Mint> {
 pub enum Op {
     /// Entering the network.
     Join,
-    /// Storing one's own record.
+    /// Storing one's agent's record.
     Publish,
-    /// Looking for another node's record.
+    /// Looking for the record of another node's agent.
     Find {
         /// Whose.
         whom: u32,
@@ -107,7 +111,7 @@ pub struct Nature {
     pub churn: Option<(Sessions, Duration)>,
     /// Operations per node and second while [`World::work`] is on.
     pub work_per_node: f64,
-    /// New nodes publish their record as soon as they have joined.
+    /// New nodes publish a record as soon as they have joined.
     pub publish: bool,
 }
 
@@ -212,6 +216,7 @@ impl<V: Mint> World<V> {
         let now = self.now();
         let dht = Dht::new(self.nature.config.clone(), contact.clone(), true, seed, now);
         let seeds = self.seeds();
+        let agent_key = V::key(&mut self.chance);
         self.count_time();
         self.alive.add(&contact.id, handle);
         if role != Role::Honest {
@@ -221,7 +226,9 @@ impl<V: Mint> World<V> {
             dht: Some(Box::new(dht)),
             contact,
             role,
+            agent: V::id(&agent_key),
             key,
+            agent_key,
             at,
             wake: Mono::MAX,
             uplink_free: Mono(0),
@@ -270,9 +277,12 @@ impl<V: Mint> World<V> {
         }
     }
 
-    /// Nobody dies or is born any more.
-    pub fn stop_churn(&mut self) {
-        self.churning = false;
+    /// All nodes, living and to be born, deal with failures in this way.
+    pub fn set_recovery(&mut self, recovery: Recovery) {
+        self.nature.config.recovery = recovery;
+        for dht in self.nodes.iter_mut().filter_map(|n| n.dht.as_mut()) {
+            dht.set_recovery(recovery);
+        }
     }
 
     fn schedule_leave(&mut self, node: u32) {
@@ -291,17 +301,23 @@ impl<V: Mint> World<V> {
         self.handle(node, DhtInput::Command { id, command }, Class::Command);
     }
 
-    /// A node stores its own record.
+    /// Something reaches a node from outside the simulated network: an attacker's message.
+    pub fn inject(&mut self, node: u32, input: DhtInput<SimPlace, V>, class: Class) {
+        self.handle(node, input, class);
+    }
+
+    /// A node stores its agent's record.
     pub fn publish(&mut self, node: u32) {
         let wall = self.now().wall;
-        let value = V::mint(&self.nodes[node as usize].key, Seq(wall.0), wall);
-        let slot = Slot::agent(self.nodes[node as usize].contact.id);
+        let this = &self.nodes[node as usize];
+        let value = V::mint(&this.agent_key, Seq(wall.0), wall);
+        let slot = Slot::agent(this.agent);
         self.command(node, Op::Publish, DhtCommand::Put { slot, value, keep: true });
     }
 
-    /// A node looks for another's record.
+    /// A node looks for the record of another's agent.
     pub fn find(&mut self, by: u32, whom: u32) {
-        let slot = Slot::agent(self.nodes[whom as usize].contact.id);
+        let slot = Slot::agent(self.nodes[whom as usize].agent);
         self.command(by, Op::Find { whom }, DhtCommand::FindValue { slot });
     }
 
@@ -392,7 +408,9 @@ impl<V: Mint> World<V> {
         let node = &self.nodes[to as usize];
         if node.role != Role::Honest && !message.body.is_answer() {
             let wall = self.now().wall;
-            if let Some(body) = self.colluders.answer::<V>(node.role, &node.key, &message.body, wall) {
+            if let Some(body) =
+                self.colluders.answer::<V>(node.role, &node.key, &message.body, wall)
+            {
                 let answer = Message { id: message.id, server: true, body };
                 return self.send(to, from, class, answer);
             }
@@ -440,7 +458,9 @@ impl<V: Mint> World<V> {
                     self.queue.push(self.now, Event::Publish { node });
                 }
             }
-            Op::Publish => this.published |= matches!(outcome, Outcome::Stored { replicas: 1.., .. }),
+            Op::Publish => {
+                this.published |= matches!(outcome, Outcome::Stored { replicas: 1.., .. })
+            }
             _ => {}
         }
     }

@@ -1,0 +1,279 @@
+//! What a scenario measured, for people and for programs.
+
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+
+/// Everything measured; what the scenario did not ask for is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Measured {
+    /// Nodes alive at the end.
+    pub nodes: usize,
+    /// Simulated seconds.
+    pub seconds: f64,
+    /// Events handled.
+    pub events: u64,
+    /// Network size as the median node estimates it.
+    pub size_estimate: f64,
+    /// Contacts of the median node.
+    pub contacts: usize,
+    /// FindNode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub find_node: Option<FindNode>,
+    /// Storing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Publish>,
+    /// FindValue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub find_value: Option<FindValue>,
+    /// Maintenance without commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Upkeep>,
+    /// Convergence after a mass event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub converge: Option<Convergence>,
+    /// FindValue under churn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn: Option<FindValue>,
+    /// Maintenance under churn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn_upkeep: Option<Upkeep>,
+    /// Minute by minute under churn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub minutes: Vec<Minute>,
+    /// The churn run needed more events than allowed.
+    pub diverged: bool,
+    /// Forged and excessive stores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attack: Option<Attack>,
+}
+
+/// Percentiles of a latency, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Latencies {
+    /// Median.
+    pub p50: f64,
+    /// 95 %.
+    pub p95: f64,
+    /// 99 %.
+    pub p99: f64,
+}
+
+impl Latencies {
+    /// Of these, in any order.
+    #[must_use]
+    pub fn of(mut ms: Vec<f64>) -> Self {
+        ms.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| {
+            let index = ((ms.len() as f64 * share) as usize).min(ms.len().saturating_sub(1));
+            ms.get(index).copied().unwrap_or(0.0)
+        };
+        Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+    }
+}
+
+/// FindNode operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct FindNode {
+    /// Operations.
+    pub count: usize,
+    /// Share of the true k closest living nodes in the answer.
+    pub recall: f64,
+    /// Share of operations that found the closest node.
+    pub closest: f64,
+    /// Requests per operation.
+    pub requests: f64,
+    /// Mean steps.
+    pub hops: f64,
+    /// Latency.
+    pub latency_ms: Latencies,
+}
+
+/// Put operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Publish {
+    /// Operations.
+    pub count: usize,
+    /// Mean replicas among the true k closest living nodes.
+    pub placed: f64,
+    /// The worst of them.
+    pub placed_min: usize,
+    /// Requests per operation, stores included.
+    pub requests: f64,
+    /// Latency.
+    pub latency_ms: Latencies,
+}
+
+/// FindValue operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct FindValue {
+    /// Operations.
+    pub count: usize,
+    /// Those that found the right value.
+    pub found: usize,
+    /// Their share.
+    pub success: f64,
+    /// Those that ended with a value that its owner never signed.
+    pub poisoned: usize,
+    /// Mean steps of the successful.
+    pub hops: f64,
+    /// Requests per operation.
+    pub requests: f64,
+    /// Timeouts per operation.
+    pub timeouts: f64,
+    /// Share that made a region query.
+    pub regions: f64,
+    /// Latency of the successful.
+    pub latency_ms: Latencies,
+}
+
+/// The price of staying in shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Upkeep {
+    /// Maintenance bytes per node and second.
+    pub maintenance_bytes: f64,
+    /// Bytes of commands per node and second.
+    pub command_bytes: f64,
+    /// Messages per node and second.
+    pub messages: f64,
+    /// Messages dropped at full uplinks.
+    pub dropped: u64,
+}
+
+/// How fast leafsets become right again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Convergence {
+    /// Share right just after the event.
+    pub right_at_once: f64,
+    /// Seconds until 99 % were right; absent: not within the time given.
+    pub seconds: Option<f64>,
+    /// Exchange rounds per node by then.
+    pub rounds: Option<f64>,
+    /// Share right at the end.
+    pub right_at_end: f64,
+}
+
+/// One minute under churn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Minute {
+    /// End of the minute, in seconds of the churn phase.
+    pub at: f64,
+    /// All bytes per node and second.
+    pub bytes: f64,
+    /// Dropped messages.
+    pub dropped: u64,
+    /// Share of lookups that succeeded.
+    pub success: f64,
+}
+
+/// What attacks achieved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Attack {
+    /// Forged values sent for storing.
+    pub forged_sent: usize,
+    /// Forged values that a node keeps.
+    pub forged_kept: usize,
+    /// Valid values thrown at one node.
+    pub flood_sent: usize,
+    /// Values that it keeps of them.
+    pub flood_kept: usize,
+}
+
+impl Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "nodes {}  simulated {:.0} s  events {}",
+            self.nodes, self.seconds, self.events
+        )?;
+        writeln!(
+            f,
+            "median node: {} contacts, estimates {:.0} nodes",
+            self.contacts, self.size_estimate
+        )?;
+        if let Some(m) = &self.publish {
+            writeln!(
+                f,
+                "publish     {} × {:.1} requests, replicas at the true k closest {:.2} (worst {}), {}",
+                m.count, m.requests, m.placed, m.placed_min, m.latency_ms
+            )?;
+        }
+        if let Some(m) = &self.attack {
+            writeln!(
+                f,
+                "attack      forged stores {} kept {}, flood {} kept {}",
+                m.forged_sent, m.forged_kept, m.flood_sent, m.flood_kept
+            )?;
+        }
+        if let Some(m) = &self.find_node {
+            writeln!(
+                f,
+                "find node   {} × {:.1} requests, recall {:.4}, closest {:.4}, {:.2} hops, {}",
+                m.count, m.requests, m.recall, m.closest, m.hops, m.latency_ms
+            )?;
+        }
+        if let Some(m) = &self.idle {
+            writeln!(f, "idle        {m}")?;
+        }
+        if let Some(m) = &self.find_value {
+            writeln!(f, "find value  {m}")?;
+        }
+        if let Some(m) = &self.converge {
+            writeln!(f, "converge    {m}")?;
+        }
+        if let Some(m) = &self.churn {
+            writeln!(f, "under churn {m}")?;
+        }
+        if let Some(m) = &self.churn_upkeep {
+            writeln!(f, "upkeep      {m}")?;
+        }
+        if self.diverged {
+            writeln!(f, "diverged: ended at the limit of events")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p50 {:.0} ms p95 {:.0} ms p99 {:.0} ms", self.p50, self.p95, self.p99)
+    }
+}
+
+impl Display for FindValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/{} = {:.4}, poisoned {}, {:.2} hops, {:.1} requests, {:.2} timeouts, regions {:.3}, {}",
+            self.found,
+            self.count,
+            self.success,
+            self.poisoned,
+            self.hops,
+            self.requests,
+            self.timeouts,
+            self.regions,
+            self.latency_ms
+        )
+    }
+}
+
+impl Display for Upkeep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.1} maintenance and {:.1} command bytes, {:.2} messages per node-second, {} dropped",
+            self.maintenance_bytes, self.command_bytes, self.messages, self.dropped
+        )
+    }
+}
+
+impl Display for Convergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "right {:.3} at once, {:.4} at the end", self.right_at_once, self.right_at_end)?;
+        match (self.seconds, self.rounds) {
+            (Some(s), Some(r)) => write!(f, ", 99 % after {s:.0} s = {r:.1} exchange rounds"),
+            _ => write!(f, ", 99 % never"),
+        }
+    }
+}

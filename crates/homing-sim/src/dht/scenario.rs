@@ -1,0 +1,218 @@
+//! A scenario: what kind of world, what happens in it, what is measured. One TOML file each.
+//!
+//! Phases, in order, each only if its fields ask for it: join and settle · sybils · publish · forge and
+//! flood · find nodes · idle · kill and join at once · find values · converge · churn with work.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use homing_core::dht::Config;
+use serde::{Deserialize, Serialize};
+
+use super::churn::Sessions;
+use super::latency::{Latency, Uplink};
+use super::world::Nature;
+
+/// Most nodes that one world may begin with.
+pub const NODES_MAX: usize = 200_000;
+
+/// A scenario. Unknown fields are errors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scenario {
+    /// What it shows, for the reader of the report.
+    pub about: String,
+    /// Nodes at the start.
+    pub nodes: usize,
+    /// Real signed records and keys instead of tokens.
+    pub signed: bool,
+    /// Where round trips come from.
+    pub latency: Latency,
+    /// Median round trip.
+    pub rtt_ms: f64,
+    /// Uplink of every node; absent: unlimited.
+    pub uplink_bytes_per_second: Option<f64>,
+    /// Longest wait in front of an uplink.
+    pub uplink_queue_ms: u64,
+    /// Joins per second at the start.
+    pub join_per_second: f64,
+    /// Quiet time after the last join.
+    pub settle_seconds: f64,
+    /// Replicas, bucket size, width.
+    pub k: usize,
+    /// Requests in flight per lookup.
+    pub alpha: usize,
+    /// Requests in flight once a lookup gets no closer.
+    pub alpha_last: usize,
+    /// Disjoint paths of value lookups.
+    pub paths: usize,
+    /// Proximity neighbour selection.
+    pub proximity: bool,
+    /// Region query.
+    pub region_query: bool,
+    /// Caps per /24.
+    pub ip_caps: bool,
+    /// Reactive instead of periodic recovery, from the start of churn on.
+    pub reactive: bool,
+    /// Factor on all churn-dependent intervals.
+    pub pace: f64,
+    /// Session times; absent: nobody leaves by itself.
+    pub churn: Option<Sessions>,
+    /// Their median.
+    pub median_session_seconds: f64,
+    /// Churn before measuring.
+    pub churn_warmup_seconds: f64,
+    /// Churn while measuring.
+    pub churn_seconds: f64,
+    /// Value lookups per node and second during churn.
+    pub lookups_per_node_second: f64,
+    /// A world that needs more events has diverged and ends.
+    pub events_max: u64,
+    /// Nodes that store their record.
+    pub publishers: usize,
+    /// FindNode operations.
+    pub find_nodes: usize,
+    /// Time without commands in which maintenance is weighed.
+    pub idle_seconds: f64,
+    /// Share of nodes that die at once.
+    pub kill: f64,
+    /// Nodes that join at once, as a share of all.
+    pub join: f64,
+    /// FindValue operations.
+    pub finds: usize,
+    /// They begin within this time.
+    pub find_window_seconds: f64,
+    /// How long to wait for 99 % of leafsets to be right again.
+    pub converge_seconds: f64,
+    /// Share of nodes that lie.
+    pub liars: f64,
+    /// They also show forged values.
+    pub liars_forge: bool,
+    /// They all live in one /24.
+    pub liars_in_one_group: bool,
+    /// Keys that sybils gather around.
+    pub sybil_targets: usize,
+    /// Sybils around each.
+    pub sybils_per_target: usize,
+    /// First bits that a sybil's ID shares with its target.
+    pub sybil_bits: usize,
+    /// Forged stores per publisher, sent to the nodes closest to its key.
+    pub forged_stores: usize,
+    /// Valid stores that one node throws at one other.
+    pub flood_stores: usize,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        let config = Config::default();
+        Self {
+            about: String::new(),
+            nodes: 100,
+            signed: false,
+            latency: Latency::Constant,
+            rtt_ms: 50.0,
+            uplink_bytes_per_second: None,
+            uplink_queue_ms: 2_000,
+            join_per_second: 20.0,
+            settle_seconds: 120.0,
+            k: config.k,
+            alpha: config.alpha,
+            alpha_last: config.alpha_last,
+            paths: config.paths,
+            proximity: true,
+            region_query: true,
+            ip_caps: true,
+            reactive: false,
+            pace: 1.0,
+            churn: None,
+            median_session_seconds: 3_600.0,
+            churn_warmup_seconds: 0.0,
+            churn_seconds: 0.0,
+            lookups_per_node_second: 1.0 / 60.0,
+            events_max: u64::MAX,
+            publishers: 0,
+            find_nodes: 0,
+            idle_seconds: 0.0,
+            kill: 0.0,
+            join: 0.0,
+            finds: 0,
+            find_window_seconds: 1.0,
+            converge_seconds: 0.0,
+            liars: 0.0,
+            liars_forge: false,
+            liars_in_one_group: false,
+            sybil_targets: 0,
+            sybils_per_target: 25,
+            sybil_bits: 24,
+            forged_stores: 0,
+            flood_stores: 0,
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads a scenario; each of `changes` is `field=value` and wins over the file.
+    ///
+    /// # Errors
+    /// When the text is not TOML, a field is unknown or out of bounds.
+    pub fn parse(text: &str, changes: &[String]) -> Result<Self> {
+        let mut table: toml::Table = text.parse().context("the scenario is not TOML")?;
+        for change in changes {
+            let (field, _) = change.split_once('=').context("a change is field=value")?;
+            let changed: toml::Table =
+                change.parse().with_context(|| format!("the change of {field} is not TOML"))?;
+            table.extend(changed);
+        }
+        let scenario: Self = table.try_into().context("not a DHT scenario")?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    fn check(&self) -> Result<()> {
+        let share = |what, value: f64| {
+            ensure!((0.0..=1.0).contains(&value), "{what} is a share between 0 and 1, not {value}");
+            Ok(())
+        };
+        ensure!((2..=NODES_MAX).contains(&self.nodes), "nodes: 2 to {NODES_MAX}");
+        ensure!((1..=8).contains(&self.paths), "paths: 1 to 8");
+        ensure!((2..=64).contains(&self.k), "k: 2 to 64");
+        ensure!((1..=self.k).contains(&self.alpha), "alpha: 1 to k");
+        ensure!((1..=self.k).contains(&self.alpha_last), "alpha_last: 1 to k");
+        ensure!(self.join_per_second > 0.0, "join_per_second must be positive");
+        ensure!(self.rtt_ms >= 2.0, "rtt_ms: at least 2");
+        ensure!(self.pace > 0.0, "pace must be positive");
+        ensure!(self.churn_seconds == 0.0 || self.churn.is_some(), "churn_seconds needs churn");
+        ensure!(self.publishers <= self.nodes, "more publishers than nodes");
+        ensure!(self.finds == 0 || self.publishers > 0, "finds need publishers");
+        share("kill", self.kill)?;
+        share("liars", self.liars)?;
+        share("join", self.join)
+    }
+
+    /// The world that the scenario plays in.
+    #[must_use]
+    pub fn nature(&self) -> Nature {
+        let config = Config {
+            k: self.k,
+            alpha: self.alpha,
+            alpha_last: self.alpha_last,
+            paths: self.paths,
+            proximity: self.proximity,
+            ip_caps: self.ip_caps,
+            region_query: self.region_query,
+            pace: self.pace,
+            ..Config::default()
+        };
+        let queue = Duration::from_millis(self.uplink_queue_ms);
+        let median = Duration::from_secs_f64(self.median_session_seconds);
+        Nature {
+            config,
+            latency: self.latency,
+            rtt_ms: self.rtt_ms,
+            uplink: self.uplink_bytes_per_second.map(|rate| Uplink { rate, queue }),
+            churn: self.churn.map(|c| (c, median)),
+            work_per_node: self.lookups_per_node_second,
+            publish: self.churn_seconds > 0.0,
+        }
+    }
+}
