@@ -49,6 +49,9 @@ pub struct PeerDiagnosis {
     pub path: Path,
     /// Why, when it is not direct.
     pub why: Option<String>,
+    /// The same for programs, see [`crate::peers::PeerStatus::why_code`].
+    #[serde(default)]
+    pub why_code: Option<String>,
     /// What to try.
     pub hint: Option<String>,
     /// What the peer says about its own network.

@@ -89,6 +89,11 @@ pub struct PeerStatus {
     pub streams: u32,
     /// Why the path is what it is, when it is not direct.
     pub why: Option<String>,
+    /// The same for programs: `symmetric_nat_both`, `symmetric_nat_local`, `symmetric_nat_remote`,
+    /// `udp_blocked_local`, `udp_blocked_remote`, `no_common_family`, `relay_forced`, `firewall`,
+    /// `connecting` or `offline`.
+    #[serde(default)]
+    pub why_code: Option<String>,
     /// What to try about it.
     pub hint: Option<String>,
     /// The endpoint key of its current run.

@@ -143,6 +143,9 @@ impl Driver {
     }
 
     fn on_path(&self, link: LinkId) {
+        if !self.events.is_heard() {
+            return;
+        }
         let peers = self.agent.peers(self.clock.now());
         let of_link = |p: &&homing_core::view::PeerView| p.links.iter().any(|l| l.link == link);
         if let (Some(peer), Some(path)) = (peers.iter().find(of_link), self.transport.path(link)) {

@@ -37,6 +37,11 @@ impl Events {
         self.sender.subscribe()
     }
 
+    /// Whether anybody listens; describing peers for nobody is wasted.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
     /// A relay stopped answering (`error`) or answers again.
     pub(crate) fn relay(&self, relay: &RelayRef, error: Option<&str>) {
         let name = relay.authority();
@@ -57,7 +62,7 @@ impl Events {
 
     /// Something the core noticed.
     pub(crate) fn notice(&self, event: &Event, agent: &Agent, now: Now) {
-        if self.sender.receiver_count() == 0 {
+        if !self.is_heard() {
             return;
         }
         let who = |peer: &NodeId| summary(agent, *peer, now);

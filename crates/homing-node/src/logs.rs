@@ -27,8 +27,9 @@ pub enum LogTarget {
     Stderr,
 }
 
-/// Starts logging for this process, once. `level` as in the configuration's `log.level`; iroh's own
-/// tasks are held at `warn` unless the level names them.
+/// Starts logging for this process, once. `level` as in the configuration's `log.level`; libraries
+/// are held at `error` unless the level names them: what their warnings mean for a user is an event
+/// or a condition of ours.
 ///
 /// # Errors
 /// When the file cannot be opened, the level is not valid, or logging has started already.
@@ -47,7 +48,7 @@ fn quiet_libraries(level: &str) -> String {
     if level.contains(['=', ',']) || matches!(level, "error" | "warn") {
         return level.to_owned();
     }
-    format!("warn,homing={level},homing_node={level},homing_core={level},homing_base={level}")
+    format!("error,homing={level},homing_node={level},homing_core={level},homing_base={level}")
 }
 
 /// A log file that turns itself over.
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_bare_level_is_about_us_only() {
-        assert!(quiet_libraries("debug").starts_with("warn,homing=debug"));
+        assert!(quiet_libraries("debug").starts_with("error,homing=debug"));
         assert_eq!(quiet_libraries("info,iroh=debug"), "info,iroh=debug");
         assert!(EnvFilter::try_new(quiet_libraries("trace")).is_ok());
     }

@@ -72,6 +72,7 @@ fn status_of(shared: &Shared, peer: &PeerView, now: Now) -> PeerStatus {
         sent_bytes,
         streams,
         why: reason.as_ref().map(|r| r.text.clone()),
+        why_code: reason.as_ref().map(|r| r.code.to_owned()),
         hint: reason.and_then(|r| r.hint),
         instance: record.map(|r| r.instance),
         sequence: record.map(|r| r.sequence.0),
@@ -86,8 +87,11 @@ fn reason(shared: &Shared, peer: &PeerView, now: Now) -> Option<Reason> {
     use homing_api::peers::PathKind;
     let best = paths::best(peer, &shared.transport);
     let label = summary_of(peer).label();
+    // Relay nodes and passers-by: nobody asked for a direct path with them.
+    let unrelated = peer.trust.state == TrustState::None;
     match best.path.kind {
         PathKind::Direct => None,
+        PathKind::Relay | PathKind::Connecting if unrelated => None,
         PathKind::Offline => Some(why_offline(peer, &label, now.wall)),
         PathKind::Relay | PathKind::Connecting => Some(paths::why_relayed(&Circumstances {
             peer: &label,

@@ -50,6 +50,7 @@ impl Node {
             peer: summary_of(&view),
             path,
             why: reason.as_ref().map(|r| r.text.clone()),
+            why_code: reason.as_ref().map(|r| r.code.to_owned()),
             hint: reason.and_then(|r| r.hint),
             their_network: view.network.map(paths::facts_of),
             candidates: direct.into_iter().chain(published).collect(),
