@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    config, daemon, demo, doctor, info, key, name, ping, relay, resolve, start, status, streams,
-    tools, trust, wait,
+    completions, config, daemon, demo, doctor, info, key, name, ping, relay, resolve, start,
+    status, streams, tools, trust, wait,
 };
 use crate::output::Format;
 
@@ -40,7 +40,7 @@ pub(crate) struct Global {
     /// Give up after this long: 500ms, 10s, 5m, 2h (exit 6)
     #[arg(long, global = true, value_name = "DURATION", value_parser = crate::render::time::parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// When to use colour
+    /// When to use colour; auto: on a terminal, unless NO_COLOR or TERM=dumb says no
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
 }
@@ -60,12 +60,12 @@ impl Global {
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR or TERM=dumb says no.
+    // On a terminal, unless NO_COLOR or TERM=dumb says no.
     #[default]
     Auto,
-    /// Always.
+    // Always.
     Always,
-    /// Never.
+    // Never.
     Never,
 }
 
@@ -109,7 +109,7 @@ pub(crate) enum Command {
     Config(config::ConfigArgs),
     Api(tools::ApiArgs),
     Schema(tools::SchemaArgs),
-    Completions(tools::CompletionsArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// The groups of `homing --help`, in order.

@@ -15,7 +15,7 @@ pub(crate) fn command() -> clap::Command {
     let command = Cli::command();
     let overview = overview(&command);
     command.help_template(format!(
-        "{{about}}\n\nUsage: homing <COMMAND> [OPTIONS]\n\n{overview}{{options}}\n\n{EXAMPLES}"
+        "{{about}}\n\nUsage: homing <COMMAND> [OPTIONS]\n\n{overview}Options:\n{{options}}\n\n{EXAMPLES}"
     ))
 }
 
@@ -44,6 +44,10 @@ fn overview(command: &clap::Command) -> String {
 /// Parses the command line. Help, version and errors are printed here; the code says how to exit.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let args: Vec<OsString> = args.into_iter().collect();
+    if args.len() <= 1 {
+        output::print(&command().render_help().to_string());
+        return Err(ExitCode::SUCCESS);
+    }
     let parsed =
         command().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| match error.kind() {

@@ -15,16 +15,16 @@ use crate::args::Color;
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// What suits people best.
+    // What suits people best.
     #[default]
     Auto,
-    /// Aligned columns.
+    // Aligned columns.
     Table,
-    /// One JSON object.
+    // One JSON object.
     Json,
-    /// One JSON object per line, for streams.
+    // One JSON object per line, for streams.
     Jsonl,
-    /// One identifier per line.
+    // One identifier per line.
     Name,
 }
 

@@ -42,7 +42,8 @@ fn text(doctor: &Doctor) -> String {
             Verdict::Fail => "FAIL",
         };
         table.row(vec![check.name.clone(), result.to_owned(), check.detail.clone()]);
-        if let Some(hint) = &check.hint {
+        let hint = check.hint.as_ref().filter(|h| !check.detail.contains(*h));
+        if let Some(hint) = hint {
             table.note(format!("try: {hint}"));
         }
     }

@@ -1,5 +1,6 @@
 //! One file per command group: its arguments, what it asks the daemon, how the answer looks.
 
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod daemon_run;
@@ -59,6 +60,6 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Config(args) => config::run(session, args),
         Command::Api(args) => tools::api(session, &args).await,
         Command::Schema(args) => tools::schema(session, &args),
-        Command::Completions(args) => tools::completions(&args),
+        Command::Completions(args) => completions::run(&args),
     }
 }

@@ -1,10 +1,9 @@
 //! Small windows on the daemon and on this program: `netcheck`, `events`, `metrics`, `api`,
-//! `schema`, `completions`.
+//! `schema`.
 
 use std::io::Read;
 
 use clap::{Args, ValueEnum};
-use clap_complete::Shell;
 use homing_api::network::Netcheck;
 use homing_api::{ApiError, Code, OPERATIONS};
 use serde_json::{Value, json};
@@ -71,23 +70,12 @@ pub(crate) struct SchemaArgs {
 /// A part of `homing schema`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The local API.
+    // The local API.
     Operations,
-    /// Error codes with exit code and HTTP status.
+    // Error codes with exit code and HTTP status.
     Errors,
-    /// Commands and their arguments.
+    // Commands and their arguments.
     Commands,
-}
-
-/// A completion script for your shell
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  homing completions bash > ~/.local/share/bash-completion/completions/homing\n  homing completions zsh > ~/.zfunc/_homing\n  homing completions fish > ~/.config/fish/completions/homing.fish"
-)]
-pub(crate) struct CompletionsArgs {
-    /// Which shell
-    #[arg(value_enum)]
-    shell: Shell,
 }
 
 pub(crate) async fn netcheck(session: &Session, args: &NetcheckArgs) -> Outcome {
@@ -301,11 +289,4 @@ fn command_rows(command: &clap::Command, path: &str) -> Vec<Vec<String>> {
         rows.extend(command_rows(sub, &path));
     }
     rows
-}
-
-pub(crate) fn completions(args: &CompletionsArgs) -> Outcome {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut help::command(), "homing", &mut script);
-    output::print(&String::from_utf8_lossy(&script));
-    Ok(OK)
 }
