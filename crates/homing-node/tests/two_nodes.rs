@@ -233,6 +233,53 @@ async fn a_moved_agent_is_pinged_again_without_telling_anybody() {
 }
 
 #[tokio::test]
+async fn of_two_instances_the_newer_wins_and_the_older_says_so() {
+    let (homes, older, b) = friends().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::copy(homes.0.path().join("identity.json"), elsewhere.path().join("identity.json"))
+        .unwrap();
+    let ticket = b.ticket().await.unwrap();
+    let newer = common::on_loopback(elsewhere.path(), "agent-a").peer(ticket).takeover(true);
+    let newer = newer.start().await.unwrap();
+    assert_eq!(newer.node_id(), older.node_id());
+    until("the older one knows", || async { older.info().await.unwrap().superseded }).await;
+    assert!(older.health().iter().any(|item| item.code == "identity_in_use"));
+    assert!(!newer.info().await.unwrap().superseded);
+    // The newer one came with its key only: b gave the trust statements back.
+    until("b is trusted over there", || async { ping(&newer, &b).await.is_ok() }).await;
+    until("b pings the newer one", || async { ping(&b, &newer).await.is_ok() }).await;
+    let instance = b.status(Some("agent-a")).await.unwrap().peers[0].instance;
+    assert_eq!(instance, Some(newer.info().await.unwrap().instance));
+    older.stop().await.unwrap();
+    stop(newer, b).await;
+}
+
+#[tokio::test]
+async fn a_grant_that_runs_out_ends_streams_and_pings() {
+    let homes = Homes(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(homes.0.path(), homes.1.path()).await;
+    b.handshake(HandshakeRequest::to(a.node_id().to_string())).await.unwrap();
+    until("the request arrives", || async { !a.pending().await.unwrap().requests.is_empty() })
+        .await;
+    let mut yes = ApproveRequest::of(b.node_id().to_string());
+    yes.lifetime_s = Some(3);
+    a.approve(yes).await.unwrap();
+    b.trusted("agent-a", PATIENCE).await.unwrap();
+    let mut listener = a.listen(service("raw")).unwrap();
+    let mut stream = b.connect("agent-a", &service("raw"), PATIENCE).await.unwrap();
+    stream.send.write_all(b"x").await.unwrap();
+    let mut accepted = listener.accept().await.unwrap();
+    let mut one = [0];
+    accepted.recv.read_exact(&mut one).await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, stream.recv.read(&mut one)).await.unwrap();
+    assert!(ended.is_err(), "{ended:?}");
+    assert_eq!(ping(&b, &a).await.unwrap_err().code, Code::TrustExpired);
+    let refused = b.connect("agent-a", &service("raw"), PATIENCE).await.unwrap_err();
+    assert_eq!(refused.code, Code::TrustExpired);
+    stop(a, b).await;
+}
+
+#[tokio::test]
 async fn aliases_name_peers() {
     let (_homes, a, b) = friends().await;
     let alias = |peer: Option<String>| homing_api::peers::AliasRequest {

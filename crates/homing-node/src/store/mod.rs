@@ -8,7 +8,7 @@
 //! stands on the disk. The first failed write is final ([`StoreError`]); a daemon that cannot keep
 //! promises stops making them.
 //!
-//! Not here: which record or statement is newer (the core decides); the tables ([`schema`]).
+//! Not here: which record or statement is newer (the core decides); the tables (`schema`).
 
 mod load;
 mod schema;

@@ -6,7 +6,7 @@
 //! shell       ◄── TransportEvent::{Stream, RelayDown, RelayUp, PathChanged}
 //! ```
 //! Two ALPNs: `homing/mesh/1` (one bidirectional stream per connection, opened by the dialler, every
-//! message `length u32 BE ‖ CBOR`) and `homing/stream/1` ([`stream`]). Two doors ([`doors`]): strangers
+//! message `length u32 BE ‖ CBOR`) and `homing/stream/1` ([`stream`]). Two doors (`doors`): strangers
 //! see a relay-only endpoint, trusted peers the one with UDP. Relays are trusted by pin or by public
 //! authority ([`relay_book`]) and watched ([`health`]). Nothing here knows identities: who speaks is
 //! the core's business. Limits: [`limits`]. Not here: the relay *server* ([`crate::relay`]).
