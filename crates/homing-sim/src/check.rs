@@ -8,11 +8,10 @@
 //! What must hold in the end is in [`crate::converge`].
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use homing_base::cbor;
 use homing_base::limits::RECORD_BYTES_MAX;
-use homing_base::{AgentRecord, NodeId, Now, StatementKind, UnverifiedRecord, Wall, sign1};
+use homing_base::{AgentRecord, NodeId, StatementKind, UnverifiedRecord, sign1};
 use homing_core::Message;
 use homing_core::io::{Answer, DialTarget, Door, Event as Notice, Failure, Write};
 
@@ -27,10 +26,11 @@ const OUTPUTS_MAX: u64 = 160;
 const OUTPUTS_PER_LINK_MAX: u64 = 8;
 /// Links of one run; the core's own bound.
 const LINKS_MAX: usize = 1_024;
-/// Links of one run with one other run: the core's bound and as many that it does not know yet.
-const LINKS_PER_PEER_MAX: usize = 8;
-/// How late an expiry may be noticed.
-const EXPIRY_SLACK: Duration = Duration::from_millis(1_500);
+/// Links of one run with one other run: the core's bound and those that have not proven themselves yet,
+/// of which many come at once when a partition ends.
+const LINKS_PER_PEER_MAX: usize = 16;
+/// How late an expiry may be noticed, in seconds; a link is looked at every 0.8 s.
+const EXPIRY_SECONDS_MAX: u32 = 3;
 
 /// Something that must not be.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct Checks {
     notices: BTreeMap<&'static str, u64>,
     /// The run that is being drained has written a statement.
     pub(crate) trust_touched: bool,
+    /// Streams without trust, by index and side, and for how many seconds.
+    untrusted: BTreeMap<(usize, usize), u32>,
     /// Most outputs that one input caused.
     pub burst_max: u64,
     /// Streams let in.
@@ -113,10 +115,7 @@ impl World {
     /// Whether a run's own store says that it and `peer` trust each other.
     #[must_use]
     pub fn trusts(&self, run: RunIx, peer: NodeId) -> bool {
-        self.trusts_at(run, peer, self.now_of(run))
-    }
-
-    fn trusts_at(&self, run: RunIx, peer: NodeId, now: Now) -> bool {
+        let now = self.now_of(run);
         let state = &self.runs[run.0];
         let home = self.homes.get(&(state.agent, state.socket.host));
         home.is_some_and(|disk| disk.mutual(state.node_id, peer, now))
@@ -129,7 +128,7 @@ impl World {
             self.found(run, format!("one input caused {outputs} outputs with {links} links"));
         }
         if std::mem::take(&mut self.checks.trust_touched) {
-            self.check_streams_of(run, self.now_of(run));
+            self.check_streams_of(run);
         }
     }
 
@@ -166,37 +165,38 @@ impl World {
         }
     }
 
+    /// Once a second: no side of a run keeps a stream with a peer that its own store does not trust, for
+    /// longer than a core may need to notice that the time has run out, or that its clock was set.
     pub(crate) fn check_streams(&mut self) {
-        for run in (0..self.runs.len()).map(RunIx) {
-            // An agent finds out about a clock that was set when it next wakes up.
-            let set_at = self.network.host(self.runs[run.0].socket.host).clock.set_at;
-            if set_at != WorldTime::default() && self.now().since(set_at) < EXPIRY_SLACK {
-                continue;
+        let before = std::mem::take(&mut self.checks.untrusted);
+        for (ix, side) in self.untrusted_streams(None) {
+            let seconds = before.get(&(ix, side)).map_or(1, |seconds| seconds + 1);
+            self.checks.untrusted.insert((ix, side), seconds);
+            if seconds > EXPIRY_SECONDS_MAX {
+                let (run, peer) = (self.streams[ix].runs[side], self.streams[ix].peers[1 - side]);
+                self.found(run, format!("a stream with {peer:?} stays open without trust"));
             }
-            let mut now = self.now_of(run);
-            now.wall = Wall(now.wall.0 - EXPIRY_SLACK.as_millis() as u64);
-            self.check_streams_of(run, now);
         }
     }
 
-    /// No side of a run keeps a stream with a peer that its own store does not trust.
-    fn check_streams_of(&mut self, run: RunIx, now: Now) {
-        if !self.runs_agent(run) || self.streams.is_empty() {
-            return;
-        }
-        let mut untrusted = None;
-        for stream in &self.streams {
-            for side in [0, 1] {
-                let peer = stream.peers[1 - side];
-                let ours = stream.runs[side] == run && stream.open[side] && stream.since.is_some();
-                if ours && !self.trusts_at(run, peer, now) {
-                    untrusted = Some(peer);
-                }
-            }
-        }
-        if let Some(peer) = untrusted {
+    /// At the end of an input that changed trust: not a moment longer.
+    fn check_streams_of(&mut self, run: RunIx) {
+        if let Some((ix, side)) = self.untrusted_streams(Some(run)).first().copied() {
+            let peer = self.streams[ix].peers[1 - side];
             self.found(run, format!("a stream with {peer:?} is open without trust"));
         }
+    }
+
+    /// Open ends of streams, of one run or of all, whose own store does not trust the other end.
+    fn untrusted_streams(&self, of: Option<RunIx>) -> Vec<(usize, usize)> {
+        let ends = self.streams.iter().enumerate().flat_map(|(ix, _)| [(ix, 0), (ix, 1)]);
+        ends.filter(|(ix, side)| {
+            let (stream, run) = (&self.streams[*ix], self.streams[*ix].runs[*side]);
+            let open = stream.open[*side] && stream.since.is_some() && self.runs_agent(run);
+            let asked = of.is_none_or(|of| of == run);
+            open && asked && !self.trusts(run, stream.peers[1 - *side])
+        })
+        .collect()
     }
 
     pub(crate) fn check_authorized(

@@ -274,7 +274,12 @@ impl World {
             let (run, peer) = (self.counting(pair.a), self.peer(pair.b));
             asked.push((run, self.command(run, Command::Ping { peer, timeout })));
         }
-        self.run_for(timeout + Duration::from_millis(300));
+        let waits = asked.clone();
+        self.run_until(timeout + Duration::from_millis(300), |world| {
+            let open =
+                |(run, request): &(RunIx, _)| world.runs[run.0].waiting.contains_key(request);
+            !waits.iter().any(open)
+        });
         for (run, request) in asked {
             let answered = self.runs[run.0].answered.get(&request);
             let answer = answered.map(|answered| answered.answer.clone());

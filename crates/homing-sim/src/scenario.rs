@@ -120,10 +120,10 @@ impl Default for Scenario {
             relays: 3,
             swarm: true,
             faults: Vec::new(),
-            faults_per_hundred: 40,
+            faults_per_hundred: 30,
             networks: Vec::new(),
             weather: Weather::Either,
-            misfortune_s: 12,
+            misfortune_s: 8,
             bound_s: 60,
         }
     }

@@ -1,7 +1,7 @@
 //! One seed, one world, one verdict: build, befriend, misfortune, heal, demand convergence.
 //!
 //! ```text
-//! 0–2 s start │ 2–4 s requests │ misfortune: faults from the seed's subset │ heal │ converge │ pings
+//! 0–1.2 s start │ 1.2–2.5 s requests │ misfortune: faults from the seed's subset │ heal │ converge │ pings
 //! ```
 
 use std::collections::BTreeSet;
@@ -22,9 +22,9 @@ use crate::world::{Canary, World};
 /// and as much again for everything else.
 const MESSAGES_PER_AGENT_HOUR_MAX: u64 = 8 * 2 * 4_500 * 2;
 /// When agents have started.
-const STARTED: Duration = Duration::from_secs(2);
+const STARTED: Duration = Duration::from_millis(1_200);
 /// When trust has been asked for.
-const ASKED: Duration = Duration::from_secs(4);
+const ASKED: Duration = Duration::from_millis(2_500);
 /// Pairs that must answer pings in the end, at most.
 const PINGS_MAX: usize = 40;
 /// Why it reads a clock: to tell how fast worlds run. Nothing inside a world sees it.

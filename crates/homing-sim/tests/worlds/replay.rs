@@ -13,12 +13,12 @@ fn two_runs_of_one_seed_are_one_history() {
     assert_ne!(run(&scenario, 1).trace, run(&scenario, 2).trace);
 }
 
+/// The test command sweeps 200 seeds of 200 agents beside this; here is the same in small.
 #[test]
-fn two_hundred_seeds_of_two_hundred_agents_hold() {
-    let scenario = Scenario::named("swarm").unwrap();
-    assert_eq!(scenario.agents, 200);
-    let outcomes = sweep(&scenario, 200, 2);
-    assert_eq!((outcomes.len(), outcomes[0].seed), (200, FIRST_SEED));
+fn every_seed_of_a_small_swarm_holds() {
+    let scenario = Scenario { agents: 50, ..Scenario::named("swarm").unwrap() };
+    let outcomes = sweep(&scenario, 24, 2);
+    assert_eq!((outcomes.len(), outcomes[0].seed), (24, FIRST_SEED));
     all_passed(&outcomes);
 }
 
