@@ -1,12 +1,13 @@
 //! Bodies for the decoders of homing-core.
 
 use homing_core::Message;
+use homing_core::dht::wire;
 use homing_core::message::EndpointProof;
 
 use crate::replay::Target;
 
 /// Every target of this file, by the name of its corpus.
-pub const TARGETS: &[Target] = &[("message_decode", message_decode)];
+pub const TARGETS: &[Target] = &[("message_decode", message_decode), ("dht_message", dht_message)];
 
 /// Mesh messages and the payload of an endpoint proof: what is read is written back as the same
 /// value, in bytes that are read again.
@@ -19,5 +20,13 @@ pub fn message_decode(data: &[u8]) {
     if let Ok(proof) = homing_base::cbor::decode::<EndpointProof>(data, 256) {
         let bytes = homing_base::cbor::encode(&proof);
         assert_eq!(homing_base::cbor::decode(&bytes, 256), Ok(proof));
+    }
+}
+
+/// DHT messages: the same.
+pub fn dht_message(data: &[u8]) {
+    if let Ok(message) = wire::decode(data) {
+        let again = wire::decode(&wire::encode(&message));
+        assert_eq!(again.as_ref(), Ok(&message));
     }
 }
