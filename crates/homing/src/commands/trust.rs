@@ -141,7 +141,9 @@ pub(crate) async fn handshake(session: &Session, args: &HandshakeArgs) -> Outcom
         match (c.state, c.delivered) {
             (TrustState::Mutual, _) => format!("trust with {name} is mutual"),
             (_, true) => format!("asked {name}; its owner decides"),
-            (_, false) => format!("asked {name}; the request is on its way, now or when it returns"),
+            (_, false) => {
+                format!("asked {name}; the request is on its way, now or when it returns")
+            }
         }
     });
     Ok(OK)
