@@ -102,7 +102,8 @@ fn first_lines(error: &clap::Error) -> String {
 fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
     match error.get(kind)? {
         ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(list) => Some(list.join(", ")),
+        // clap sorts by likeness, the best last.
+        ContextValue::Strings(list) => list.last().cloned(),
         ContextValue::StyledStr(text) => Some(text.to_string()),
         _ => None,
     }

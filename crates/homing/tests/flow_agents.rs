@@ -1,0 +1,99 @@
+//! Two real agents and a relay: the article's commands, streams, revocation.
+
+mod support;
+
+use std::io::Write;
+use std::process::Stdio;
+
+use support::{Home, agent, befriend, relay};
+
+fn trust_of(home: &Home, peer: &str) -> String {
+    home.json(&["trust", "show", peer])["trust"]["state"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn handshake_by_name_approve_by_node_id_then_ping() {
+    let (_relay, url) = relay();
+    let (a, b) = (agent("my-agent", &url), agent("agent-b", &url));
+    a.until_ok(&["handshake", "agent-b", "--reason", "nightly reports"]);
+    let id = a.node_id();
+    let refused = a.failure(&["ping", "agent-b"]);
+    assert_eq!((&refused["code"], &refused["exit"]), (&"peer_not_trusted".into(), &5.into()));
+    assert_eq!(a.failure(&["wait", "trusted", "agent-b", "--timeout", "200ms"])["exit"], 6);
+
+    let pending = b.run(&["pending"]);
+    assert!(pending.stdout.contains("nightly reports"), "{pending:?}");
+    assert_eq!(b.run(&["pending", "-o", "name"]).stdout.trim(), id);
+    assert_eq!(b.json(&["approve", &id])["changed"], true);
+    assert_eq!(b.json(&["approve", &id])["changed"], false);
+    a.json(&["wait", "trusted", "agent-b", "--timeout", "30s"]);
+    assert_eq!(
+        (trust_of(&a, "agent-b"), trust_of(&b, "my-agent")),
+        ("mutual".into(), "mutual".into())
+    );
+
+    let ping = a.json(&["ping", "agent-b", "-c", "2", "-i", "100ms"]);
+    assert_eq!((&ping["sent"], &ping["received"]), (&2.into(), &2.into()));
+    let shown = b.run(&["ping", "my-agent", "-c", "1"]).stdout;
+    assert!(shown.starts_with("PING my-agent (fd") && shown.contains("\nseq=1 "), "{shown}");
+    a.until_ok(&["wait", "direct", "agent-b", "--timeout", "30s"]);
+    let status = a.json(&["status", "agent-b"]);
+    assert_eq!(status["peers"][0]["path"]["kind"], "direct");
+    assert_eq!(a.run(&["resolve", "agent-b", "-o", "name"]).stdout.trim(), b.node_id());
+}
+
+#[test]
+fn streams_carry_bytes_both_ways_until_trust_ends() {
+    let (_relay, url) = relay();
+    let (a, b) = (agent("my-agent", &url), agent("agent-b", &url));
+    befriend(&a, &b, "agent-b");
+    let exec = "read line; echo \"$HOMING_SERVICE $HOMING_PEER_NAME $line\"; cat";
+    let mut listener = b.command(&["listen", "echo", "--exec", exec]);
+    let mut listener = listener.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let said = loop {
+        let mut command = a.command(&["connect", "agent-b", "echo"]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The listener may not be there yet: then the pipe breaks, and it is tried again.
+        let _ = child.stdin.take().unwrap().write_all(b"hello\nworld\n");
+        let done = support::finished(child.wait_with_output().unwrap());
+        match done.code {
+            0 => break done.stdout,
+            3 => std::thread::sleep(std::time::Duration::from_millis(20)),
+            _ => panic!("{done:?}"),
+        }
+    };
+    assert_eq!(said, "echo my-agent hello\nworld\n");
+    assert_eq!(a.failure(&["connect", "agent-b", "nothing"])["code"], "no_such_service");
+
+    assert_eq!(b.json(&["trust", "revoke", "my-agent", "--yes"])["changed"], true);
+    assert_eq!(trust_of(&b, "my-agent"), "revoked_by_us");
+    let error = a.failure(&["connect", "agent-b", "echo"]);
+    assert_eq!((&error["code"], &error["exit"]), (&"peer_not_trusted".into(), &5.into()));
+    listener.kill().unwrap();
+    listener.wait().unwrap();
+}
+
+#[test]
+fn a_dead_peer_fails_fast_and_returns_without_a_word() {
+    let (_relay, url) = relay();
+    let (a, mut b) = (agent("my-agent", &url), agent("agent-b", &url));
+    befriend(&a, &b, "agent-b");
+    a.until_ok(&["ping", "agent-b", "-c", "1"]);
+    b.kill();
+    // The death is noticed within two seconds; after that the answer is immediate.
+    let gone = (0..20)
+        .map(|_| a.failure(&["ping", "agent-b", "-c", "1"]))
+        .find(|e| e["code"] == "peer_offline");
+    let gone = gone.expect("the peer is offline");
+    assert_eq!((&gone["exit"], &gone["retryable"]), (&7.into(), &true.into()));
+    let began = std::time::Instant::now();
+    a.failure(&["ping", "agent-b"]);
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "an offline peer must fail fast");
+    b.start(&["--hostname", "agent-b", "--listen", "127.0.0.1:0", "--relay", &url]);
+    a.json(&["wait", "online", "agent-b", "--timeout", "30s"]);
+}

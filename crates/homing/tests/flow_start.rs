@@ -1,0 +1,72 @@
+//! Starting and stopping one real daemon.
+
+mod support;
+
+use support::Home;
+
+#[test]
+fn start_is_idempotent_and_stop_too() {
+    let home = Home::new();
+    let first =
+        home.json(&["daemon", "start", "--hostname", "my-agent", "--listen", "127.0.0.1:0"]);
+    assert_eq!((&first["changed"], &first["running"]), (&true.into(), &true.into()));
+    let again = home.json(&["up", "--hostname", "my-agent"]);
+    assert_eq!((&again["changed"], &again["pid"]), (&false.into(), &first["pid"]));
+    assert!(home.run(&["daemon", "start"]).stdout.starts_with("unchanged: daemon running"));
+
+    let info = home.json(&["info"]);
+    assert_eq!(info["schema"], "homing.info/v1");
+    assert_eq!((&info["name"], &info["pid"]), (&"my-agent".into(), &first["pid"]));
+    assert_eq!(home.run(&["daemon", "status", "--check"]).code, 0);
+
+    assert_eq!(home.json(&["down"])["changed"], true);
+    assert_eq!(home.json(&["down"])["changed"], false);
+    assert_eq!(home.run(&["daemon", "status", "--check"]).code, 4);
+}
+
+#[test]
+fn other_flags_than_the_running_daemons_are_a_conflict_not_a_silence() {
+    let home = Home::new();
+    home.json(&["up", "--hostname", "one", "--listen", "127.0.0.1:0"]);
+    let error = home.failure(&["up", "--hostname", "two"]);
+    assert_eq!((&error["code"], &error["exit"]), (&"already_exists".into(), &8.into()));
+    assert_eq!(error["why"], "its name is one, not two");
+    assert_eq!(home.failure(&["daemon", "run"])["code"], "already_exists");
+    assert_eq!(home.json(&["info"])["name"], "one");
+}
+
+#[test]
+fn the_key_is_the_address_wherever_it_runs() {
+    let first = Home::new();
+    let here = first.json(&["up", "--listen", "127.0.0.1:0"])["info"].clone();
+    first.json(&["down"]);
+    let second = first.reborn();
+    let there = second.json(&["up", "--listen", "127.0.0.1:0"])["info"].clone();
+    assert_eq!((&here["address"], &here["node_id"]), (&there["address"], &there["node_id"]));
+    assert_ne!(here["instance"], there["instance"]);
+    assert!(here["address"].as_str().unwrap().starts_with("fd"));
+}
+
+#[test]
+fn a_failed_start_tells_its_reason_at_once_and_leaves_nothing_running() {
+    let home = Home::new();
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let began = std::time::Instant::now();
+    let error = home.failure(&["up", "--listen", &listen]);
+    assert_eq!((&error["code"], &error["exit"]), (&"port_in_use".into(), &10.into()));
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "that was a timeout");
+    assert_eq!(home.json(&["daemon", "status"])["running"], false);
+    home.json(&["up", "--listen", "127.0.0.1:0"]);
+}
+
+#[test]
+fn an_unknown_peer_is_not_found_and_a_raw_request_answers_as_the_command() {
+    let home = Home::new();
+    home.json(&["up", "--listen", "127.0.0.1:0"]);
+    let error = home.failure(&["ping", "nobody"]);
+    assert_eq!((&error["code"], &error["exit"]), (&"not_found".into(), &3.into()));
+    let raw = home.run(&["api", "GET", "/v1/version"]);
+    assert!(raw.stdout.contains("homing.version/v1"), "{raw:?}");
+    assert_eq!(home.failure(&["api", "/v1/nonsense"])["code"], "usage");
+}
