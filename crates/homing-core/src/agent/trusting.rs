@@ -16,7 +16,7 @@ use crate::limits::{
 use crate::links::Link;
 use crate::links::redial::Goal;
 use crate::message::{AskKey, ByeReason, Candidates, Message, TrustSync};
-use crate::trust::{Lesson, Refused, Terms, is_undelivered};
+use crate::trust::{Lesson, Refused, Terms, Trust, is_undelivered};
 
 impl Agent {
     pub(super) fn on_trust(&mut self, now: Now, id: LinkId, peer: NodeId, sync: &TrustSync) {
@@ -27,6 +27,8 @@ impl Agent {
             return;
         }
         let floor = self.own.floor;
+        let confirmed = |trust: &Trust| trust.pair(peer).is_some_and(|pair| pair.confirmed);
+        let before = confirmed(&self.trust);
         let mut lesson = self.trust.learn(now, self.me, peer, sync, floor);
         for refused in std::mem::take(&mut lesson.refused) {
             self.on_statement_refused(now, id, peer, refused);
@@ -44,6 +46,15 @@ impl Agent {
         self.take_lesson(now, peer, lesson);
         self.settle_trust(now, peer);
         self.tell_trust(now, peer);
+        if !before && confirmed(&self.trust) {
+            // What was told before the peer believed our word, it had to ignore.
+            for id in self.links.ids_of(peer) {
+                if let Some(link) = self.links.link_mut(id) {
+                    link.told.candidates = None;
+                }
+            }
+            self.tell_candidates(now, peer);
+        }
     }
 
     fn take_lesson(&mut self, now: Now, peer: NodeId, lesson: Lesson) {
