@@ -1,5 +1,7 @@
 //! Errors without a daemon: code, exit code, text; nothing on stdout, nothing changed on disk.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
+
 mod support;
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,8 @@
 //! The help of every command, byte for byte. After a deliberate change:
 //! `HOMING_UPDATE_GOLDEN=1 cargo test -p homing --test cli_help`.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
+
 mod support;
 
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! Starting and stopping one real daemon.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
+
 mod support;
 
 use support::Home;

@@ -1,5 +1,6 @@
 //! The real binary in homes of its own. Every process is ended by its pid when its home is dropped.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::{Path, PathBuf};
