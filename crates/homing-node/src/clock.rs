@@ -49,6 +49,12 @@ pub fn wall() -> Wall {
     Wall::default().after(elapsed)
 }
 
+/// Time since boot: for conditions that end by themselves.
+#[must_use]
+pub fn since_boot() -> Mono {
+    Mono::default().after(boot_time())
+}
+
 fn boot_time() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).expect("Linux has a boot-time clock")
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use homing_api::Stamp;
 use homing_api::agent::{HealthItem, Severity};
-use homing_base::Wall;
+use homing_base::{Mono, Wall};
 use homing_core::io::{EndpointFacts, Event};
 
 use crate::clock;
@@ -79,10 +79,15 @@ items! {
         "copy identity.json to a safe place, then: touch key-backed-up beside it";
 }
 
+/// A complaint about clocks is repeated every minute while it holds.
+const COMPLAINT_LASTS: Duration = Duration::from_secs(90);
+
 #[derive(Clone, Debug)]
 struct Active {
     since: Wall,
     text: String,
+    /// When it ends unless raised again.
+    until: Mono,
 }
 
 /// What is wrong now.
@@ -98,9 +103,15 @@ impl Health {
     /// When `code` is not declared in [`ITEMS`].
     pub fn raise(&self, code: &'static str, text: impl Into<String>) {
         assert!(ITEMS.iter().any(|item| item.code == code), "{code} is not declared");
-        let text = text.into();
-        let fresh = || Active { since: clock::wall(), text: String::new() };
-        self.table().entry(code).or_insert_with(fresh).text = text;
+        self.raise_until(code, text.into(), Mono::MAX);
+    }
+
+    /// [`Health::raise`] for a condition that is only ever reported, never reported as over.
+    fn raise_until(&self, code: &'static str, text: String, until: Mono) {
+        let mut table = self.table();
+        let fresh = || Active { since: clock::wall(), text: String::new(), until };
+        let active = table.entry(code).or_insert_with(fresh);
+        (active.text, active.until) = (text, until);
     }
 
     /// A condition is over.
@@ -116,7 +127,8 @@ impl Health {
     /// The visible conditions, worst first.
     #[must_use]
     pub fn visible(&self) -> Vec<HealthItem> {
-        let (table, now) = (self.table(), clock::wall());
+        let (mut table, now) = (self.table(), clock::wall());
+        table.retain(|_, active| active.until > clock::since_boot());
         let shows = |item: &&Item| {
             table.get(item.code).is_some_and(|a| now.since(a.since) >= item.time_to_visible)
         };
@@ -164,10 +176,10 @@ impl Health {
                     Some(ms) => format!("this clock differs by {:.1} s", *ms as f64 / 1_000.0),
                     None => "a record lies in the future".to_owned(),
                 };
-                self.raise("clock_skew", offset);
+                // A peer that refuses our clock lets us see its record first, so a connection
+                // proves nothing: the condition ends when nobody complains any more.
+                self.raise_until("clock_skew", offset, clock::since_boot().after(COMPLAINT_LASTS));
             }
-            // With a wrong clock here nobody would be let in.
-            Event::PeerConnected { .. } => self.clear("clock_skew"),
             Event::Equivocation { peer, .. } => self.raise("equivocation", format!("by {peer}")),
             Event::NameMoved { name, claimant, .. } => {
                 self.raise("name_moved", format!("{name} is now claimed by {claimant}"));
@@ -233,6 +245,15 @@ mod tests {
         health.table().get_mut("no_relay").unwrap().since = Wall(7);
         health.raise("no_relay", "still");
         assert_eq!(health.visible()[0].since, Stamp(Wall(7)));
+    }
+
+    #[test]
+    fn a_complaint_about_clocks_survives_a_connection_and_ends_by_itself() {
+        let health = Health::default();
+        health.raise_until("clock_skew", "by an hour".into(), Mono::MAX);
+        assert_eq!(codes(&health), ["clock_skew"]);
+        health.raise_until("clock_skew", "by an hour".into(), Mono(0));
+        assert!(codes(&health).is_empty());
     }
 
     #[test]
