@@ -263,8 +263,11 @@ async fn discover(
             .map_err(|e| bind_error(SocketAddr::new(ip, port), other(), format!("{e:#}")))?;
         let bound = first.quic_addr().map_or(port, |a| a.port());
         let Some(next) = bound.checked_add(1) else { continue };
-        if port != 0 {
-            check_free(SocketAddr::new(ip, next))?;
+        if port != 0 && check_free(SocketAddr::new(ip, next)).is_err() {
+            // Two relays on neighbouring ports of one host: each still tells clients their address,
+            // only whether a NAT varies by destination stays unknown through this one alone.
+            tracing::warn!(port = next, "address discovery has one port only, the next is taken");
+            return Ok(vec![first]);
         }
         match serve(next).await {
             Ok(second) => return Ok(vec![first, second]),
