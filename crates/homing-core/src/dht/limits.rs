@@ -19,7 +19,7 @@ pub const FAILURES_TO_EVICT: u8 = 2;
 /// Spares (hearsay) kept per bucket.
 pub const SPARES_PER_BUCKET: usize = 8;
 /// Spares kept in all.
-pub const SPARES_MAX: usize = 96;
+pub const SPARES_MAX: usize = 64;
 /// Contacts of one IPv4 /24 or IPv6 /48 in one bucket.
 pub const GROUP_PER_BUCKET: usize = 2;
 /// … in the whole table.
@@ -95,7 +95,7 @@ pub const VERIFIES_PER_SECOND: f32 = 2_000.0;
 /// See [`VERIFIES_PER_SECOND`].
 pub const VERIFIES_BURST: f32 = 4_000.0;
 /// Peers whose rate is tracked one by one; a power of two.
-pub const RATED_PEERS: usize = 128;
+pub const RATED_PEERS: usize = 64;
 
 /// A FindNode answer: 20 contacts with identity, instance and address.
 pub const NODES_ANSWER_BYTES_MAX: usize = 2_200;

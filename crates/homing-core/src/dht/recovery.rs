@@ -3,6 +3,7 @@
 //! After Rhea et al. (USENIX ATC 2004): failures never trigger traffic, every interval is jittered
 //! and follows the estimated session time ([`super::config::Intervals`]). Pings leave from here only.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use homing_base::{Mono, NodeId, Now};
@@ -94,6 +95,8 @@ impl<P: Place, V: Value> Dht<P, V> {
     pub(super) fn arm_verification(&mut self, now: Now) {
         let resting = self.timers.0[Timer::Verify as usize] == Mono::MAX;
         if self.verify.is_empty() {
+            // Most nodes rest most of the time: the queue's room goes too.
+            self.verify = VecDeque::new();
             self.timers.set(Timer::Verify, Mono::MAX);
         } else if resting {
             let at = now.mono.after(self.verify_interval(now));
