@@ -17,6 +17,9 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 pub const SILENCE_PROBE: Duration = Duration::from_millis(800);
 /// From the probe to giving the link up: 2 s of silence in all.
 pub const SILENCE_GRACE: Duration = Duration::from_millis(1_200);
+/// How long a link may be silent after our own address changed: an interface change must cost less
+/// than a second, and the transport has usually moved the link within 0.2 s.
+pub const TRIAL: Duration = Duration::from_millis(500);
 /// Silence that makes a duplicate worth keeping until the better link has answered.
 pub const SILENCE_DOUBT: Duration = Duration::from_secs(1);
 /// Liveness probes of one agent per second, whatever the number of links.

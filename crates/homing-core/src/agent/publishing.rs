@@ -1,5 +1,7 @@
 //! Records: our own goes out, others' come in, and those who watch hear of it.
 
+use std::net::SocketAddr;
+
 use homing_base::{Mono, NodeId, Now, Record, RecordError, UnverifiedRecord};
 use minicbor::bytes::ByteVec;
 use tracing::{debug, info, warn};
@@ -12,6 +14,12 @@ use crate::message::{AskKey, ByeReason, Message};
 use crate::records::known::Novelty;
 use crate::records::own::{OwnSeen, Signed};
 
+/// An address went and another one came: links made over the old one may have stayed behind.
+fn has_moved(old: &[SocketAddr], new: &[SocketAddr]) -> bool {
+    let lacks = |list: &[SocketAddr], other: &[SocketAddr]| other.iter().any(|a| !list.contains(a));
+    lacks(new, old) && lacks(old, new)
+}
+
 impl Agent {
     pub(super) fn on_facts(&mut self, now: Now, facts: EndpointFacts) {
         let was_online = self.facts.as_ref().is_some_and(|facts| facts.online);
@@ -19,11 +27,16 @@ impl Agent {
             // Whatever failed while we were cut off is worth another try now.
             self.hurry_everything(now);
         }
+        let moved = self.facts.as_ref().is_some_and(|old| has_moved(&old.direct, &facts.direct));
         self.facts = Some(facts);
         self.dirty = true;
         self.publish_if_due(now);
         for peer in self.links.peers().collect::<Vec<_>>() {
             self.tell_candidates(now, peer);
+        }
+        if moved {
+            self.probe_all(now);
+            self.links.iter_mut().for_each(|link| link.pulse.put_on_trial(now.mono));
         }
     }
 

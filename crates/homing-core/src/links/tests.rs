@@ -44,6 +44,21 @@ fn a_bucket_gives_its_burst_and_then_its_rate() {
 }
 
 #[test]
+fn after_a_move_a_link_must_answer_sooner() {
+    let mut pulse = Pulse::new(at(0));
+    pulse.put_on_trial(at(100));
+    assert_eq!(pulse.deadline(1), at(600));
+    assert_eq!(pulse.verdict(at(599), 1), Verdict::Fine);
+    assert_eq!(pulse.verdict(at(600), 1), Verdict::Dead);
+    pulse.on_heard(at(599));
+    assert_eq!(pulse.verdict(at(600), 1), Verdict::Fine, "a sign of life ends the trial");
+
+    pulse.rtt = Some(Duration::from_millis(400));
+    pulse.put_on_trial(at(600));
+    assert_eq!(pulse.verdict(at(1_300), 1), Verdict::Fine, "three long round trips");
+}
+
+#[test]
 fn silence_is_probed_then_given_up() {
     let mut pulse = Pulse::new(at(0));
     assert_eq!(pulse.verdict(at(799), 1), Verdict::Fine);
