@@ -5,7 +5,7 @@
 //! Commands speak JSON; every one is bounded in time.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -226,6 +226,17 @@ impl Agent {
         self.home.path().join("lab.log")
     }
 
+    /// Adds the whole log to `$HOMING_LAB_LOGS/NAME.log`, where that is wanted.
+    fn keep_log(&self) {
+        let Some(dir) = std::env::var_os("HOMING_LAB_LOGS").map(PathBuf::from) else { return };
+        let target = dir.join(format!("{}.log", self.name));
+        let copied = fs::read(self.log_path()).and_then(|log| {
+            fs::create_dir_all(&dir)?;
+            fs::File::options().create(true).append(true).open(target)?.write_all(&log)
+        });
+        drop(copied);
+    }
+
     /// The last lines the daemon wrote, for a failure's text.
     #[must_use]
     pub fn log_tail(&self) -> String {
@@ -242,6 +253,7 @@ impl Drop for Agent {
         if self.daemon.is_some() {
             let _ = self.kill();
         }
+        self.keep_log();
     }
 }
 

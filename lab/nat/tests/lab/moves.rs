@@ -95,8 +95,8 @@ fn address_change(notes: &mut Notes) -> Result<()> {
     gap(notes, &mut pings, "new address, public", second, || b.host.readdress())?;
     let router = &mut b.routers[0];
     gap(notes, &mut pings, "back", second, || b.host.move_to(router.lan()))?;
-    // Nobody tells the host: only silence does.
-    let silence = Duration::from_secs(3);
+    // Nobody tells the host: only silence does, and its relay connections are lost as well.
+    let silence = Duration::from_secs(6);
     gap(notes, &mut pings, "NAT rebinding, nobody is told", silence, || router.rebind())
 }
 
