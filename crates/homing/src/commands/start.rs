@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::Args;
 use homing_api::agent::Info;
+use homing_api::peers::PathKind;
 use homing_api::{ApiError, Code};
 use homing_base::{Name, RelayRef};
 use serde::Serialize;
@@ -264,11 +265,19 @@ async fn once_online(session: &Session) -> Result<Info, ApiError> {
     let deadline = Instant::now() + session.timeout.unwrap_or(ONLINE_TIMEOUT).min(ONLINE_TIMEOUT);
     loop {
         let info = session.client()?.info().await?;
-        if info.online || Instant::now() >= deadline {
+        let reachable =
+            info.online && (info.relays.is_empty() || is_known_to_somebody(session).await?);
+        if reachable || Instant::now() >= deadline {
             return Ok(info);
         }
         tokio::time::sleep(ONLINE_LOOK_EVERY).await;
     }
+}
+
+/// A link stands, so a neighbour holds this agent's record and others can find it by name.
+async fn is_known_to_somebody(session: &Session) -> Result<bool, ApiError> {
+    let status = session.client()?.status(None).await?;
+    Ok(status.peers.iter().any(|p| matches!(p.path.kind, PathKind::Direct | PathKind::Relay)))
 }
 
 #[cfg(test)]
