@@ -73,6 +73,19 @@ impl World {
         let pair = self.pairs.iter_mut().find(|p| (p.a, p.b) == (a, b) || (p.b, p.a) == (a, b));
         if let Some(pair) = pair.filter(|_| done) {
             pair.ended = true;
+            self.void_what_it_does_not_hold(a, run);
+        }
+    }
+
+    /// A revocation raises the floor: consents that the revoking run does not hold, because a twin
+    /// with another store gave them, are void from then on.
+    fn void_what_it_does_not_hold(&mut self, a: AgentIx, run: RunIx) {
+        let me = self.id(a);
+        let disk = &self.homes[&(a, self.runs[run.0].socket.host)];
+        for pair in self.pairs.iter_mut().filter(|pair| pair.a == a || pair.b == a) {
+            let other = if pair.a == a { pair.b } else { pair.a };
+            let held = disk.statements.contains_key(&(me, self.identities[other.0].node_id));
+            pair.ended |= !held;
         }
     }
 
@@ -266,8 +279,8 @@ impl World {
 
     /// Every pair that trusts pings each other, at most `most` pairs; each ping must be answered.
     pub fn demand_pings(&mut self, most: usize) {
-        let pairs: Vec<_> =
-            self.pairs.iter().copied().filter(|p| self.says_mutual(p.a, p.b)).collect();
+        let lasting = |p: &Pair| !p.ended && self.says_mutual(p.a, p.b);
+        let pairs: Vec<_> = self.pairs.iter().copied().filter(lasting).collect();
         let timeout = Duration::from_secs(3);
         let mut asked = Vec::new();
         for pair in pairs.into_iter().take(most) {

@@ -197,6 +197,10 @@ impl World {
         };
         let state = &mut self.runs[run.0];
         let request = RequestId(state.fresh_number());
+        if !state.alive() {
+            // It died over the command before this one: nobody is there to answer.
+            return request;
+        }
         state.waiting.insert(request, Waiting { since, until: since.after(limit), about });
         self.feed(run, Input::Command { request, command });
         request
