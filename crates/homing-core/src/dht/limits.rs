@@ -58,7 +58,7 @@ pub const PERSIST_MAX: usize = 64;
 /// How often they are handed out.
 pub const PERSIST_INTERVAL: Duration = Duration::from_secs(600);
 
-/// RTO bounds (`reference`: RFC 6298 with a floor fit for a LAN and a ceiling fit for people).
+/// RTO bounds (RFC 6298 with a floor fit for a LAN and a ceiling fit for people).
 pub const RTO_MIN: Duration = Duration::from_millis(100);
 /// See [`RTO_MIN`].
 pub const RTO_MAX: Duration = Duration::from_secs(5);
