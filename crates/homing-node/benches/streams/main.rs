@@ -52,7 +52,8 @@ async fn run() {
     let mut tcp = raw_tcp().await;
     let mut rounds = Vec::new();
     for round in 0..=ROUNDS {
-        let samples = [measure(&mut homing).await, measure(&mut bare).await, measure(&mut tcp).await];
+        let samples =
+            [measure(&mut homing).await, measure(&mut bare).await, measure(&mut tcp).await];
         // Round 0 warms congestion windows and caches.
         if round > 0 {
             rounds.push(samples);
@@ -62,7 +63,10 @@ async fn run() {
 }
 
 fn report(rounds: &[[Sample; 3]]) {
-    println!("{:<12} {:>12} {:>12} {:>12} {:>12}", "stream", "MiB/s", "x bare iroh", "rtt us", "x bare iroh");
+    println!(
+        "{:<12} {:>12} {:>12} {:>12} {:>12}",
+        "stream", "MiB/s", "x bare iroh", "rtt us", "x bare iroh"
+    );
     for (column, name) in ["homing", "bare iroh", "raw tcp"].into_iter().enumerate() {
         let of = |f: &dyn Fn(&[Sample; 3]) -> f64| median(rounds.iter().map(f).collect());
         println!(
