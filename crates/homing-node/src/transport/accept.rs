@@ -36,8 +36,18 @@ async fn serve(shared: Arc<Shared>, endpoint: Endpoint, door: Door) {
             incoming.ignore();
             continue;
         };
+        let crowded = room.available_permits() < limits::HANDSHAKES_UNCHECKED_MAX;
+        if crowded && is_unchecked(&incoming) {
+            // From here on who knocks must show that its address is its own (RFC 9000 §8.1.2).
+            incoming.retry().ok();
+            continue;
+        }
         guests.spawn(greet(shared.clone(), incoming, door, permit));
     }
+}
+
+fn is_unchecked(incoming: &Incoming) -> bool {
+    matches!(incoming.remote_addr(), IncomingAddr::Ip(_)) && !incoming.remote_addr_validated()
 }
 
 /// One connection from its first packet on. The permit is held until it is a link, or nothing.
@@ -52,10 +62,7 @@ async fn greet(shared: Arc<Shared>, incoming: Incoming, door: Door, permit: Owne
     };
     match connection.alpn() {
         ALPN_MESH => welcome(&shared, connection, door).await,
-        ALPN_STREAM => {
-            drop(permit);
-            host(shared, connection).await;
-        }
+        ALPN_STREAM => host(shared, connection, permit).await,
         _ => connection.close(VarInt::from_u32(0), b"unknown protocol"),
     }
 }
@@ -88,8 +95,9 @@ async fn welcome(shared: &Arc<Shared>, connection: Connection, door: Door) {
     shared.links.start(shared, NewLink { connection, send, recv, dial: None, door });
 }
 
-async fn host(shared: Arc<Shared>, connection: Connection) {
+async fn host(shared: Arc<Shared>, connection: Connection, permit: OwnedSemaphorePermit) {
     if shared.admission.wait_for(remote_of(&connection), limits::ADMIT_GRACE).await {
+        drop(permit);
         streams::serve(shared, connection).await;
     } else {
         connection.close(CLOSE_NOT_ADMITTED, b"not admitted");

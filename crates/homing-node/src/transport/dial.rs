@@ -15,7 +15,7 @@ use iroh::{EndpointAddr, EndpointId, TransportAddr};
 use minicbor::{Decode, Encode};
 
 use super::links::NewLink;
-use super::{ALPN_MESH, Shared, TransportEvent, https, limits, whois};
+use super::{ALPN_MESH, Shared, TransportEvent, https, limits, path, whois};
 
 /// Performs one dial and tells how it ended.
 pub(super) async fn run(shared: Arc<Shared>, dial: DialId, target: DialTarget) {
@@ -30,14 +30,21 @@ pub(super) async fn run(shared: Arc<Shared>, dial: DialId, target: DialTarget) {
 }
 
 /// After a failure, relays of others get a fresh connection next time: iroh waits up to 16 s before it
-/// tries a relay again that was dead a moment ago. The configured ones are the health check's.
+/// tries a relay again that was dead a moment ago. Not those that carry something (a second connection
+/// would take their packets), nor the configured ones (the health check's).
 fn forget_back_off(shared: &Shared, target: &DialTarget) {
-    if let DialTarget::Endpoint { relays, .. } = target {
-        let configured = shared.book.configured();
-        let learnt = relays.iter().map(|r| shared.book.as_configured(r));
-        learnt.filter(|r| !configured.contains(r)).for_each(|r| {
-            shared.book.renew(&r);
-        });
+    let DialTarget::Endpoint { relays, .. } = target else { return };
+    let busy: Vec<RelayRef> = shared
+        .links
+        .connections()
+        .into_iter()
+        .chain(shared.streams.connections())
+        .flat_map(|connection| path::relays(&connection, &shared.book))
+        .collect();
+    for relay in relays.iter().map(|r| shared.book.as_configured(r)) {
+        if !shared.book.configured().contains(&relay) && !busy.contains(&relay) {
+            shared.book.renew(&relay);
+        }
     }
 }
 

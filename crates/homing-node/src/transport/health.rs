@@ -19,8 +19,8 @@ use tokio::time::{sleep, timeout};
 
 use super::https::{Http, PING_PATH};
 use super::limits::{
-    PROBE_AGAIN, PROBE_CONNECTION_LIFE, PROBE_DENIED, PROBE_PERIOD, PROBE_PERIOD_IDLE,
-    PROBE_TIMEOUT,
+    PROBE_AGAIN, PROBE_CONNECTION_LIFE, PROBE_DENIED, PROBE_DENIED_REPLACED, PROBE_PERIOD,
+    PROBE_PERIOD_IDLE, PROBE_TIMEOUT,
 };
 use super::tasks::Tasks;
 use super::{Shared, TransportEvent};
@@ -95,6 +95,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, tasks: &Tasks) {
             kept: Duration::ZERO,
             failures: 0,
             waiting: 0,
+            denied: false,
         };
         tasks.spawn(doctor.watch());
     }
@@ -109,6 +110,7 @@ struct Doctor {
     kept: Duration,
     failures: u32,
     waiting: u32,
+    denied: bool,
 }
 
 /// Where iroh stands with a relay that is, or was, its home.
@@ -141,11 +143,8 @@ impl Doctor {
 
     /// One look; answers how long to wait for the next.
     async fn look(&mut self, standing: Standing) -> Duration {
-        if let Standing::Denied(reason) = standing {
-            self.go_down(format!("it denies access: {reason}")).await;
-            sleep(PROBE_DENIED).await;
-            self.come_up().await;
-            return PROBE_PERIOD;
+        if self.denied || matches!(standing, Standing::Denied(_)) {
+            return self.on_denial(standing).await;
         }
         let alone = self.shared.book.configured().len() == 1;
         let down = self.shared.health.is_down(&self.relay);
@@ -164,6 +163,36 @@ impl Doctor {
         } else {
             PROBE_PERIOD_IDLE
         }
+    }
+
+    /// A relay that denies access stays down until it lets us in, however well it answers.
+    async fn on_denial(&mut self, standing: Standing) -> Duration {
+        match standing {
+            Standing::Connected => {
+                self.denied = false;
+                self.come_up().await;
+            }
+            Standing::Denied(reason) if !self.denied => {
+                self.denied = true;
+                self.go_down(format!("it denies access: {reason}")).await;
+            }
+            Standing::Denied(_) => {
+                sleep(PROBE_DENIED).await;
+                self.renew().await;
+            }
+            Standing::NotHome if self.is_replaced() => {
+                sleep(PROBE_DENIED_REPLACED).await;
+                self.denied = false;
+                self.come_up().await;
+            }
+            Standing::NotHome | Standing::Waiting => {}
+        }
+        PROBE_PERIOD
+    }
+
+    /// Another relay serves us instead.
+    fn is_replaced(&self) -> bool {
+        !self.shared.health.usable(self.shared.book.configured()).contains(&self.relay)
     }
 
     async fn on_answer(&mut self, standing: &Standing, down: bool) {

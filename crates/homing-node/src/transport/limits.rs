@@ -8,6 +8,8 @@ pub const EVENTS_MAX: usize = 1_024;
 pub const LINK_QUEUE_MESSAGES_MAX: usize = 256;
 /// Handshakes of strangers in progress at one door; more are ignored until some finish.
 pub const HANDSHAKES_MAX: usize = 64;
+/// With fewer free places than this, strangers must first prove their address (QUIC retry).
+pub const HANDSHAKES_UNCHECKED_MAX: usize = HANDSHAKES_MAX / 2;
 /// A handshake, and then the first stream of the connection.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the main door waits for the core to admit an endpoint that is already knocking.
@@ -44,8 +46,10 @@ pub const PROBE_PERIOD_IDLE: Duration = Duration::from_secs(5);
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// From a failed probe to the next, before a relay counts as down.
 pub const PROBE_AGAIN: Duration = Duration::from_millis(250);
-/// From a relay's denial to the next attempt: its allow-list may have changed.
+/// From a relay's denial to the next attempt, when there is no other relay: its list may have changed.
 pub const PROBE_DENIED: Duration = Duration::from_secs(30);
+/// The same when another relay serves us meanwhile: trying again costs a change of home.
+pub const PROBE_DENIED_REPLACED: Duration = Duration::from_secs(600);
 /// Pause before the first knock of the self check; each next one doubles it.
 pub const SELF_CHECK_FIRST: Duration = Duration::from_millis(8);
 /// Knocks of the self check: the last after half a second.

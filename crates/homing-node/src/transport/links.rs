@@ -76,7 +76,14 @@ impl Links {
 
     /// Closes after what was queued; see [`super::Transport::close_link`].
     pub(super) fn close(&self, link: LinkId, reason: ByeReason) {
+        let Some(connection) = self.connection(link) else { return };
         self.queue(link, Job::Close(reason));
+        // A peer that does not read would keep the writer, and the link, for ever.
+        self.tasks.spawn(async move {
+            if tokio::time::timeout(CLOSE_TIMEOUT, connection.closed()).await.is_err() {
+                close_now(&connection, reason);
+            }
+        });
     }
 
     /// Ends every link with an endpoint at once.
@@ -100,6 +107,10 @@ impl Links {
 
     pub(super) fn connection(&self, link: LinkId) -> Option<Connection> {
         self.table().get(&link).map(|l| l.connection.clone())
+    }
+
+    pub(super) fn connections(&self) -> Vec<Connection> {
+        self.table().values().map(|l| l.connection.clone()).collect()
     }
 
     fn queue(&self, link: LinkId, job: Job) {
@@ -217,7 +228,7 @@ fn gather(bytes: &mut Vec<u8>, jobs: &mut mpsc::Receiver<Job>) -> Option<ByeReas
 /// Lets what was written arrive, then closes.
 async fn finish(connection: &Connection, mut send: SendStream, reason: ByeReason) {
     if send.finish().is_ok() {
-        let arrived = tokio::time::timeout(CLOSE_TIMEOUT, send.stopped()).await;
+        let arrived = send.stopped().await;
         tracing::trace!(arrived = arrived.is_ok(), "link closing");
     }
     close_now(connection, reason);

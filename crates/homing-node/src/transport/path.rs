@@ -48,6 +48,13 @@ pub(super) fn view(connection: &Connection, book: &RelayBook) -> Option<PathView
     })
 }
 
+/// The relays that a connection has paths through, in use or standing by.
+pub(super) fn relays(connection: &Connection, book: &RelayBook) -> Vec<RelayRef> {
+    let paths = connection.paths();
+    let relay = |p| if let Some(Via::Relay(relay)) = via(&p, book) { Some(relay) } else { None };
+    paths.iter().filter_map(relay).collect()
+}
+
 fn via(path: &Path<'_>, book: &RelayBook) -> Option<Via> {
     match path.remote_addr() {
         TransportAddr::Ip(addr) => Some(Via::Direct(*addr)),

@@ -35,6 +35,11 @@ impl Streams {
         }
     }
 
+    /// Every connection that stands.
+    pub(super) fn connections(&self) -> Vec<Connection> {
+        self.live().values().filter(|c| alive(c)).cloned().collect()
+    }
+
     fn slot(&self, endpoint: InstanceId) -> Slot {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody waits for a slot that only the pool holds; a dead connection in it is of no use.

@@ -121,7 +121,7 @@ async fn a_taken_port_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_floods_or_babbles_loses_its_link() {
+async fn a_peer_that_does_not_keep_up_loses_its_link() {
     let (mut a, mut b) = (Peer::private(&[]).await, Peer::private(&[]).await);
     let target = b.target(Door::Main, &[]);
     let (at_a, at_b) = connect(&mut a, &mut b, 1, target).await;
@@ -136,4 +136,40 @@ async fn a_peer_that_floods_or_babbles_loses_its_link() {
     };
     let reason = b.input("the end of the overloaded link", down).await;
     assert!(reason.contains("Overload"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_to_a_peer_that_does_not_read_closes_all_the_same() {
+    let (mut a, mut b) = (Peer::private(&[]).await, Peer::private(&[]).await);
+    let target = b.target(Door::Main, &[]);
+    let (at_a, _) = connect(&mut a, &mut b, 1, target).await;
+    // Enough to block the writer, not enough to overflow the queue; `b` reads no event any more.
+    for _ in 0..1_300 {
+        a.transport.send(at_a.link, &Message::Ping(0));
+    }
+    let long = Message::Records(vec![vec![0; 1_000].into(); 32]);
+    for _ in 0..200 {
+        a.transport.send(at_a.link, &long);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let start = Instant::now();
+    a.transport.close_link(at_a.link, ByeReason::Idle);
+    let down = |i| matches!(i, Input::LinkDown { link, .. } if link == at_a.link).then_some(());
+    a.input("the end of the link", down).await;
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_at_the_door_gets_in_after_proving_its_address() {
+    let (mut a, mut b) = (Peer::private(&[]).await, Peer::private(&[]).await);
+    for dial in 0..100 {
+        a.transport.dial(DialId(dial), b.target(Door::Main, &[]));
+    }
+    for _ in 0..100 {
+        let up = a.link_up().await;
+        a.transport.send(up.link, &Message::Ping(1));
+    }
+    for _ in 0..100 {
+        b.link_up().await;
+    }
 }
