@@ -35,7 +35,8 @@ impl Daemon {
     pub fn start(&mut self, args: &[&str]) -> Result<Duration> {
         let began = Instant::now();
         self.spawn(&[&["daemon", "run"], args].concat())?;
-        self.json(&["wait", "online", "--timeout", "10s"])?;
+        // Until its socket is there, the answer is "not running".
+        self.until_ok(&["wait", "online", "--timeout", "10s"], Duration::from_secs(10))?;
         Ok(began.elapsed())
     }
 
