@@ -10,8 +10,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("homing-core", &["homing-base"]),
     ("homing-api", &["homing-base"]),
     ("homing-sim", &["homing-base", "homing-core"]),
-    ("homing-node", &["homing-base", "homing-core", "homing-api"]),
-    ("homing", &["homing-base", "homing-api", "homing-node"]),
+    ("homing-registry", &["homing-base", "homing-api"]),
+    ("homing-node", &["homing-base", "homing-core", "homing-api", "homing-registry"]),
+    ("homing", &["homing-base", "homing-api", "homing-registry", "homing-node"]),
 ];
 
 const ALLOWED: &[(&str, &[&str])] = &[

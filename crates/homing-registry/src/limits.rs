@@ -1,0 +1,33 @@
+//! Every number that bounds the registry, with its unit and its reason. Those of records are in
+//! [`homing_base::limits`].
+
+/// Bytes of one card, fetched or pushed. Cards in the wild are 2–20 kB.
+pub const CARD_BYTES_MAX: usize = 256 * 1_024;
+/// Characters of an entity's title.
+pub const TITLE_CHARS_MAX: usize = 100;
+/// Characters of an entity's summary; longer card descriptions are cut here, the card stays whole.
+pub const SUMMARY_CHARS_MAX: usize = 200;
+/// Characters of a category.
+pub const CATEGORY_CHARS_MAX: usize = 50;
+/// Tags of one entity: those of its record, then those of its card.
+pub const TAGS_MAX: usize = 20;
+/// Skills of one entity.
+pub const SKILLS_MAX: usize = 64;
+/// Protocols of one entity.
+pub const PROTOCOLS_MAX: usize = 16;
+/// Bytes of the pricing block.
+pub const PRICING_BYTES_MAX: usize = 2_048;
+/// Entities on one page, unless asked otherwise.
+pub const PAGE_DEFAULT: u32 = 50;
+/// Entities on one page at most.
+pub const PAGE_MAX: u32 = 200;
+/// Hits of one search at most.
+pub const HITS_MAX: u32 = 100;
+/// Bytes of a search query.
+pub const QUERY_BYTES_MAX: usize = 512;
+/// Versions of one entity that are kept as history.
+pub const HISTORY_MAX: u32 = 64;
+/// Entities of one registry; a new one is then refused, known ones still renew.
+pub const ENTITIES_MAX: u64 = 2_000_000;
+/// Changes kept for event streams to resume from.
+pub const CHANGES_MAX: u64 = 100_000;

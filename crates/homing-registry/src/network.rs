@@ -1,0 +1,121 @@
+//! What a registry asks of the node whose role it is.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use homing_base::{NodeId, Record, Service};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::entity::EntityKey;
+
+/// Where an answer was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// The own tables.
+    Local,
+    /// Connected neighbours.
+    Neighbours,
+    /// What gossip brought.
+    Gossip,
+    /// The DHT.
+    Dht,
+}
+
+/// A record found by the node, verified.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The records: one for a node ID or an address, every claimant's for a name.
+    pub records: Vec<Record>,
+    /// The layer that had it.
+    pub layer: Layer,
+    /// Time spent in each layer that was asked.
+    pub spent: Vec<(Layer, Duration)>,
+}
+
+/// A neighbour of the node, for `/v1/network/peers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkPeer {
+    /// Who.
+    pub node_id: NodeId,
+    /// The name it claims.
+    pub name: Option<String>,
+    /// Roles: `relay`, `registry`, `dht`.
+    pub roles: Vec<String>,
+    /// How its messages travel: `direct`, `relay`, or `none`.
+    pub path: String,
+}
+
+/// Counts of the node, for `/v1/network/stats`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NetworkStats {
+    /// Connected peers.
+    pub peers: u64,
+    /// Records that gossip brought.
+    pub gossip_entries: u64,
+    /// Contacts of the DHT table; `None`: the DHT is off.
+    pub dht_contacts: Option<u64>,
+    /// Values that the DHT keeps here; `None`: the DHT is off.
+    pub dht_values: Option<u64>,
+}
+
+/// A byte stream through the node's tunnel.
+pub trait Tunnel: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Tunnel for T {}
+
+/// Why the node could not.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// No layer has it.
+    #[error("not found in {asked} layers")]
+    NotFound {
+        /// Layers that were asked.
+        asked: usize,
+        /// Time spent in each.
+        spent: Vec<(Layer, Duration)>,
+    },
+    /// The peer is not trusted, or does not offer the service.
+    #[error("{peer} refuses {service}")]
+    Refused {
+        /// Who.
+        peer: NodeId,
+        /// What.
+        service: Service,
+    },
+    /// It did not answer in time, or cannot be reached.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// The node, as its registry sees it.
+#[async_trait]
+pub trait Network: Send + Sync + 'static {
+    /// Spreads a record that was registered here: gossip, DHT.
+    async fn announce(&self, record: Record);
+
+    /// Finds records beyond the registry's own tables: neighbours, gossip, DHT, in this order.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotFound`] when every layer missed.
+    async fn resolve(&self, key: &EntityKey, timeout: Duration) -> Result<Found, NetworkError>;
+
+    /// Opens a stream to a service of a peer through the tunnel.
+    ///
+    /// # Errors
+    /// [`NetworkError::Refused`], [`NetworkError::Unreachable`].
+    async fn open(&self, peer: NodeId, service: &Service) -> Result<Box<dyn Tunnel>, NetworkError>;
+
+    /// Peers that are known to be registries, to ask in federated searches.
+    async fn registries(&self) -> Vec<NodeId>;
+
+    /// Connected peers.
+    async fn peers(&self) -> Vec<NetworkPeer>;
+
+    /// Counts.
+    async fn stats(&self) -> NetworkStats;
+
+    /// Who this node is.
+    fn node_id(&self) -> NodeId;
+}
