@@ -168,6 +168,7 @@ impl Layers {
             record_lifetime: self.one("record_lifetime", record_lifetime)?,
             log: LogConfig { level: self.one("log.level", log_level)? },
             relay: self.relay()?,
+            dht: self.dht()?,
             trust: TrustConfig { lifetime: self.maybe("trust.lifetime", duration)? },
         })
     }
@@ -195,14 +196,14 @@ impl Layers {
         }
     }
 
-    fn value(&self, name: &'static str) -> Option<Value> {
+    pub(super) fn value(&self, name: &'static str) -> Option<Value> {
         let set = self.values.get(name).map(|(value, _)| value.clone());
         set.or_else(|| {
             Key::find(name).expect("only keys of the list are asked for").default_value()
         })
     }
 
-    fn refuse(&self, name: &'static str, why: impl Into<String>) -> ConfigError {
+    pub(super) fn refuse(&self, name: &'static str, why: impl Into<String>) -> ConfigError {
         let origin = self.values.get(name).map_or(Origin::Default, |(_, origin)| origin.clone());
         let value = self.value(name).map(|v| cut(&v.to_string())).unwrap_or_default();
         let expected = Key::find(name).map_or("", |key| key.about);
@@ -230,7 +231,7 @@ impl Layers {
         self.maybe(name, parsed)
     }
 
-    fn one<T>(
+    pub(super) fn one<T>(
         &self,
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -251,11 +252,16 @@ impl Layers {
         parsed.map_err(|why| self.refuse(name, why))
     }
 
-    fn bool(&self, name: &'static str) -> bool {
+    /// Whether file, environment or a flag says something about it.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    pub(super) fn bool(&self, name: &'static str) -> bool {
         self.value(name) == Some(Value::Bool(true))
     }
 
-    fn number(&self, name: &'static str, least: u64, most: u64) -> Result<u64, ConfigError> {
+    pub(super) fn number(&self, name: &'static str, least: u64, most: u64) -> Result<u64, ConfigError> {
         match self.value(name) {
             Some(Value::Number(number)) if (least..=most).contains(&number) => Ok(number),
             _ => Err(self.refuse(name, format!("expected a number from {least} to {most}"))),

@@ -8,6 +8,7 @@
 //! "default". Not here: `HOMING_HOME`, `HOMING_SOCKET` and `HOMING_IDENTITY`, which say where the
 //! files are ([`crate::home`]).
 
+mod dht;
 mod error;
 mod file;
 pub mod keys;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use homing_base::{Name, NodeId, RelayRef, Service};
 use homing_core::io::PeerHint;
 
+pub use dht::{DhtConfig, DhtServer};
 pub use error::ConfigError;
 pub use file::{set, validate};
 pub(crate) use layers::peer_hint;
@@ -52,6 +54,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The relay role.
     pub relay: RelayConfig,
+    /// The distributed hash table.
+    pub dht: DhtConfig,
     /// Trust.
     pub trust: TrustConfig,
 }

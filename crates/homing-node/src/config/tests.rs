@@ -43,6 +43,20 @@ fn flag_beats_environment_beats_file_beats_default() {
 }
 
 #[test]
+fn the_dht_is_on_and_every_key_of_it_counts() {
+    let dht = Config::default().dht;
+    assert!(dht.enabled);
+    assert_eq!((dht.server, dht.k, dht.alpha), (DhtServer::Auto, 20, 3));
+    let text = "[dht]\nk = 2\nrepublish_interval_seconds = 60\nexpiry_seconds = 60";
+    let env = [("HOMING_DHT_ENABLED", "false"), ("HOMING_DHT_SERVER", "always")];
+    let dht = layers(text, &env).unwrap().resolve().unwrap().dht;
+    let minute = Duration::from_secs(60);
+    assert!(!dht.enabled);
+    assert_eq!((dht.server, dht.k, dht.alpha), (DhtServer::Always, 2, 2));
+    assert_eq!((dht.republish, dht.expiry), (minute, minute));
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_what_was_probably_meant() {
     for (text, key, nearest) in [
         ("nmae = \"x\"", "nmae", Some("name")),
@@ -75,6 +89,23 @@ fn a_bad_value_names_key_value_and_reason() {
         ("[relay]\naccess = \"maybe\"", "relay.access = maybe is not valid: expected open or"),
         ("[relay]\nallow = [\"12\"]", "relay.allow = 12 is not valid: 12: a node ID is 64"),
         ("[trust]\nlifetime = \"soon\"", "trust.lifetime = soon is not valid: expected a number"),
+        ("[dht]\nmode = \"cluster\"", "dht.mode = cluster is not valid: this version has no clusters"),
+        ("[dht]\nmode = \"auto\"", "dht.mode = auto is not valid: this version has no clusters yet"),
+        ("[dht]\nmode = \"ring\"", "dht.mode = ring is not valid: expected kademlia"),
+        ("[dht]\nk = 0", "dht.k = 0 is not valid: expected a number from 1 to 20"),
+        ("[dht]\nk = 21", "dht.k = 21 is not valid: expected a number from 1 to 20"),
+        ("[dht]\nalpha = 21", "dht.alpha = 21 is not valid: expected a number from 1 to 20"),
+        ("[dht]\nk = 4\nalpha = 5", "dht.alpha = 5 is not valid: expected a number from 1 to 4"),
+        (
+            "[dht]\nrepublish_interval_seconds = 59",
+            "dht.republish_interval_seconds = 59 is not valid: expected a number from 60",
+        ),
+        ("[dht]\nexpiry_seconds = 86401", "dht.expiry_seconds = 86401 is not valid: expected a"),
+        (
+            "[dht]\nexpiry_seconds = 600",
+            "dht.republish_interval_seconds = 3600 is not valid: it is longer than dht.expiry_seco",
+        ),
+        ("[dht]\nserver = \"maybe\"", "dht.server = maybe is not valid: expected auto, always or"),
         ("publish_addresses = \"yes\"", "publish_addresses = \"yes\" is not valid: expected true"),
     ] {
         let got = refusal(text);

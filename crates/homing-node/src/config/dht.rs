@@ -1,0 +1,93 @@
+//! `[dht]`: whether and how this node takes part in the distributed hash table.
+//!
+//! What each number means is told in `docs/design/dht.md`. Not here: intervals that follow from the
+//! measured churn, which nobody has to choose.
+
+use std::time::Duration;
+
+use homing_core::dht::limits::K;
+
+use super::{ConfigError, Layers};
+
+/// Shorter intervals would make every node a flood of its own making.
+const REPUBLISH_SECONDS_MIN: u64 = 60;
+/// A copy never outlives what its origin signed, and that is at most 24 h.
+const EXPIRY_SECONDS_MAX: u64 = 86_400;
+
+/// The distributed hash table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DhtConfig {
+    /// Whether this node takes part. Default `true`: without it only neighbours are asked.
+    pub enabled: bool,
+    /// Whether it serves others. Default `auto`.
+    pub server: DhtServer,
+    /// Replicas of a record, size of a bucket, width of a lookup; 1–20. Default 20, Kademlia's.
+    pub k: usize,
+    /// Requests in flight per lookup; 1–k. Default 3, Kademlia's.
+    pub alpha: usize,
+    /// The own record is stored anew this often; at least 60 s. Default 1 h.
+    pub republish: Duration,
+    /// The longest that a record of others is kept here; at most 24 h. Default 24 h.
+    pub expiry: Duration,
+}
+
+/// Whether a node answers others' questions and keeps their records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DhtServer {
+    /// When it can be reached by anybody.
+    Auto,
+    /// Always: for networks whose nodes all see each other, and relayed fleets.
+    Always,
+    /// Never: it asks, and stores its own record at others.
+    Never,
+}
+
+impl Layers {
+    pub(super) fn dht(&self) -> Result<DhtConfig, ConfigError> {
+        self.one("dht.mode", mode)?;
+        let k = self.number("dht.k", 1, K as u64)?;
+        let republish = self.number(REPUBLISH, REPUBLISH_SECONDS_MIN, EXPIRY_SECONDS_MAX)?;
+        let expiry = self.number("dht.expiry_seconds", REPUBLISH_SECONDS_MIN, EXPIRY_SECONDS_MAX)?;
+        if republish > expiry {
+            let why = format!("it is longer than dht.expiry_seconds = {expiry}");
+            return Err(self.refuse(REPUBLISH, why));
+        }
+        Ok(DhtConfig {
+            enabled: self.bool("dht.enabled"),
+            server: self.one("dht.server", server)?,
+            k: k as usize,
+            alpha: self.alpha(k)? as usize,
+            republish: Duration::from_secs(republish),
+            expiry: Duration::from_secs(expiry),
+        })
+    }
+
+    /// A small k brings the default down with it; a number that somebody chose is not bent.
+    fn alpha(&self, k: u64) -> Result<u64, ConfigError> {
+        match self.is_set("dht.alpha") {
+            true => self.number("dht.alpha", 1, k),
+            false => Ok(self.number("dht.alpha", 1, K as u64)?.min(k)),
+        }
+    }
+}
+
+const REPUBLISH: &str = "dht.republish_interval_seconds";
+
+fn mode(text: &str) -> Result<(), String> {
+    match text {
+        "kademlia" => Ok(()),
+        "cluster" | "auto" => Err(format!(
+            "this version has no clusters yet, so that {text} works from a later one on; use kademlia"
+        )),
+        _ => Err("expected kademlia".into()),
+    }
+}
+
+fn server(text: &str) -> Result<DhtServer, String> {
+    match text {
+        "auto" => Ok(DhtServer::Auto),
+        "always" => Ok(DhtServer::Always),
+        "never" => Ok(DhtServer::Never),
+        _ => Err("expected auto, always or never".into()),
+    }
+}
