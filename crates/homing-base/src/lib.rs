@@ -24,6 +24,7 @@
 pub mod address;
 pub mod cbor;
 pub mod identity;
+pub mod jws;
 pub mod key;
 pub mod limits;
 pub mod name;
