@@ -9,6 +9,8 @@ use std::time::Duration;
 use homing_base::statement::SignedStatement;
 use homing_base::{Address, InstanceId, Name, NodeId, Record, RelayRef, Scope, Seq, Service, Wall};
 
+use crate::dht::{Contact, Reach};
+pub use crate::discovery::{DhtKey, DhtLookup, DhtRole, DhtSettings};
 use crate::message::{ByeReason, Message, Network, Refusal};
 
 /// One transport connection on `homing/mesh/1`, named by the shell. Never reused within a run.
@@ -243,6 +245,8 @@ pub enum Write {
     },
     /// Forget everything about a peer but its newest statements.
     ForgetRecord(NodeId),
+    /// DHT nodes to begin with at the next start, best first, at most 64; replaces the list before.
+    DhtContacts(Vec<Contact<Reach>>),
 }
 
 /// What is read back at start; the shell fills it from its store.
@@ -262,6 +266,8 @@ pub struct Stored {
     pub last_addresses: Vec<(NodeId, Vec<SocketAddr>)>,
     /// Last seen times.
     pub last_seen: Vec<(NodeId, Wall)>,
+    /// DHT nodes of the last run, best first.
+    pub dht_contacts: Vec<Contact<Reach>>,
 }
 
 /// What never changes during a run.
@@ -288,6 +294,8 @@ pub struct Settings {
     /// Make before break: publish only once [`EndpointFacts::online`], so that peers leave an older
     /// instance for one that already answers.
     pub takeover: bool,
+    /// How to take part in the DHT; `None`: not at all, and nothing is said about it.
+    pub dht: Option<DhtSettings>,
 }
 
 /// A peer to join through.
@@ -414,6 +422,13 @@ pub enum Command {
         /// The peer; `None` removes the alias.
         peer: Option<PeerRef>,
     },
+    /// Ask the DHT, whatever the other layers know.
+    DhtLookup {
+        /// What.
+        key: DhtKey,
+        /// Give up after this long.
+        timeout: Duration,
+    },
     /// Join through one more peer.
     AddPeer(PeerHint),
     /// Replace the advertised services.
@@ -461,6 +476,8 @@ pub enum Answer {
         /// Who it is.
         peer: NodeId,
     },
+    /// What the DHT said.
+    DhtLookup(Box<DhtLookup>),
     /// Done.
     Done {
         /// Whether anything changed.
@@ -481,6 +498,8 @@ pub struct Resolution {
     pub spent: Vec<(Layer, Duration)>,
     /// The neighbour that answered, for [`Layer::Neighbours`].
     pub from: Option<NodeId>,
+    /// Nodes that had shown the record when the lookup ended, for [`Layer::Dht`].
+    pub replicas: Option<u32>,
 }
 
 /// Where resolution looks, in order.
@@ -492,7 +511,7 @@ pub enum Layer {
     Neighbours,
     /// Gossip (answers "not here" until it exists).
     Gossip,
-    /// The DHT (answers "not here" until it exists).
+    /// The DHT, for agents that take part in it.
     Dht,
 }
 
@@ -611,6 +630,11 @@ pub enum Failure {
     },
     /// The content is out of bounds.
     Invalid(String),
+    /// The settings say no to this.
+    Disabled {
+        /// To what.
+        what: &'static str,
+    },
 }
 
 /// What a user or operator would notice. Stable names: see `docs/events.md`.

@@ -6,7 +6,7 @@
 //!                              ◄───────────  Hello      until the record proved who speaks
 //!   Trust {mine, yours}        ◄──────────►            both sides, on every new link and change
 //!   Candidates {endpoint, …}   ◄──────────►            only between peers that trust each other
-//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Bye
+//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Dht · Bye
 //! ```
 //! Enum encoding: `[index, [fields…]]`; structs are integer-keyed maps. Unknown keys are skipped,
 //! an unknown index is a message to ignore. Normative: `spec/04-mesh.md`.
@@ -61,6 +61,10 @@ pub enum Message {
     /// The sender is about to close this link, and why.
     #[n(12)]
     Bye(#[n(0)] ByeReason),
+    /// A message between nodes of the DHT, in the form of [`crate::dht::wire`]. Not read here, so that
+    /// one that this version does not know costs nothing.
+    #[n(13)]
+    Dht(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// Opens a link: the record is the proof of who speaks.
@@ -83,6 +87,13 @@ pub struct Hello {
     /// The sender's program version, for people.
     #[n(5)]
     pub software: Option<String>,
+    /// The sender takes part in the DHT: it serves (`true`) or only asks (`false`).
+    #[n(6)]
+    pub dht: Option<bool>,
+    /// The sender wants this link for a few DHT messages only: it does not probe it, and closes
+    /// it when it has fallen silent.
+    #[n(7)]
+    pub brief: Option<bool>,
 }
 
 /// The payload of [`Hello::proof`].
@@ -296,6 +307,7 @@ impl Message {
             Message::Echo(_) => "echo",
             Message::EchoReply(_) => "echo_reply",
             Message::Bye(_) => "bye",
+            Message::Dht(_) => "dht",
         }
     }
 }

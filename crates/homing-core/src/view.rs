@@ -8,6 +8,7 @@ use std::time::Duration;
 use homing_base::statement::SignedStatement;
 use homing_base::{InstanceId, Mono, Name, NodeId, Record, Wall};
 
+pub use crate::discovery::{Convergence, DhtContactView, DhtView};
 use crate::io::{Door, LinkId, TrustState};
 use crate::message::Network;
 
@@ -93,4 +94,10 @@ pub struct Counters {
     pub batches: u64,
     /// Questions answered for others.
     pub asks_answered: u64,
+    /// DHT messages that found no DHT here.
+    pub dht_ignored: u64,
+    /// DHT messages dropped because their sender was too fast, or unreadable.
+    pub dht_shed: u64,
+    /// DHT messages that could not be delivered.
+    pub dht_undelivered: u64,
 }

@@ -48,7 +48,13 @@ fn hello(proof: Option<Vec<u8>>) -> Message {
         proof,
         public: Some(true),
         software,
+        dht: Some(true),
+        brief: Some(true),
     })
+}
+
+fn dht_ping() -> homing_core::dht::wire::RealMessage {
+    homing_core::dht::Message { id: 7, server: true, body: homing_core::dht::Body::Ping }
 }
 
 /// One of each, and each optional part once there and once not.
@@ -61,7 +67,15 @@ fn messages() -> Vec<(&'static str, Message)> {
         relays: vec!["https://relay.example/#quic=7000".parse().expect("a relay")],
         network: Network { udp_v4: Some(true), udp_v6: Some(false), mapping_varies: None },
     };
-    let bare = Hello { version: 1, record: record(), proof: None, public: None, software: None };
+    let bare = Hello {
+        version: 1,
+        record: record(),
+        proof: None,
+        public: None,
+        software: None,
+        dht: None,
+        brief: None,
+    };
     let refused = Some(Refusal::ScopeDenied);
     vec![
         ("hello", Message::Hello(bare)),
@@ -82,6 +96,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("echo reply", Message::EchoReply(EchoReply { token: 500, refused: None })),
         ("echo reply: refused", Message::EchoReply(EchoReply { token: 500, refused })),
         ("bye", Message::Bye(ByeReason::Superseded)),
+        ("dht: ping", Message::Dht(homing_core::dht::wire::encode(&dht_ping()))),
     ]
 }
 

@@ -28,7 +28,7 @@ use crate::identity_file::{self, IdentityFileError};
 use crate::node::{Node, REQUESTS_MAX, Shared};
 use crate::relay::RelayError;
 use crate::relay_role::RelayRole;
-use crate::store::{Contents, Store, StoreError};
+use crate::store::{Contents, Deferred, Store, StoreError};
 use crate::streams::Streams;
 use crate::transport::{Transport, TransportConfig, TransportError, TransportEvent};
 
@@ -227,6 +227,7 @@ impl Ground {
             replies: BTreeMap::new(),
             next_request: 0,
             stopping: false,
+            deferred: Deferred::default(),
             store_counts: self.store.counts(),
             store: self.store,
         };
@@ -307,6 +308,7 @@ impl Ground {
             software: format!("homing {VERSION}"),
             record_lifetime: self.config.record_lifetime,
             takeover: self.takeover,
+            dht: self.config.dht.settings(),
         };
         let stored = std::mem::take(&mut self.contents.stored);
         let seed = identity_file::random_seed();

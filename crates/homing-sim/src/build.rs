@@ -218,6 +218,7 @@ impl World {
             software: "sim".into(),
             record_lifetime: RECORD_LIFETIME_MAX,
             takeover,
+            dht: None,
         }
     }
 

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use homing_base::statement::SignedStatement;
 use homing_base::{Name, NodeId, Now, Record, Seq, Wall};
+use homing_core::dht::{Contact, Reach};
 use homing_core::io::{Batch, Stored, Write};
 
 /// The durable rows of one agent home.
@@ -26,6 +27,7 @@ pub struct Disk {
     pins: BTreeMap<Name, NodeId>,
     last_addresses: BTreeMap<NodeId, Vec<SocketAddr>>,
     last_seen: BTreeMap<NodeId, Wall>,
+    dht_contacts: Vec<Contact<Reach>>,
 }
 
 /// A write that takes something back that was already durable.
@@ -103,6 +105,7 @@ impl Disk {
                 self.last_addresses.remove(&peer);
                 self.last_seen.remove(&peer);
             }
+            Write::DhtContacts(contacts) => self.dht_contacts = contacts,
         }
         Ok(())
     }
@@ -148,6 +151,7 @@ impl Disk {
             pins: self.pins.iter().map(|(n, p)| (n.clone(), *p)).collect(),
             last_addresses: self.last_addresses.iter().map(|(p, d)| (*p, d.clone())).collect(),
             last_seen: self.last_seen.iter().map(|(p, at)| (*p, *at)).collect(),
+            dht_contacts: self.dht_contacts.clone(),
         }
     }
 

@@ -89,7 +89,15 @@ impl Hostile {
             _ => self.record(now.wall),
         };
         let public = Some(chance.happens(500));
-        let hello = Hello { version: MESH_VERSION, record, proof, public, software: None };
+        let hello = Hello {
+            version: MESH_VERSION,
+            record,
+            proof,
+            public,
+            software: None,
+            dht: None,
+            brief: None,
+        };
         Message::Hello(hello).encode()
     }
 

@@ -35,6 +35,7 @@ impl Agent {
             Command::Revoke { peer } => self.revoke(now, &peer),
             Command::Authorize { endpoint, service } => self.authorize(now, endpoint, service),
             Command::Alias { name, peer: None } => Ok(self.set_alias(name, None)),
+            Command::DhtLookup { .. } => Err(Failure::Disabled { what: "the DHT" }),
             Command::AddPeer(hint) => self.add_peer(now, hint),
             Command::SetServices(services) => self.set_services(services),
             Command::NetworkChanged => {
@@ -369,6 +370,7 @@ impl Answer {
             layer: crate::io::Layer::Local,
             spent: vec![(crate::io::Layer::Local, Duration::ZERO)],
             from: None,
+            replicas: None,
         }))
     }
 }

@@ -48,6 +48,8 @@ impl Agent {
             proof: self.main_proof.clone().filter(|_| link.main_here),
             public: self.settings.public.then_some(true),
             software: Some(self.settings.software.clone()),
+            dht: None,
+            brief: None,
         };
         self.send(id, Message::Hello(hello));
     }

@@ -63,6 +63,7 @@ impl Agent {
             (Message::Watch(keys), Some(peer)) => self.on_watch(now, id, peer, keys),
             (Message::Echo(token), Some(peer)) => self.on_echo(now, id, peer, token),
             (Message::EchoReply(reply), Some(peer)) => self.on_echo_reply(now, id, peer, reply),
+            (Message::Dht(_), Some(_)) => self.counters.dht_ignored += 1,
             (_, None) | (Message::Ping(_) | Message::Pong(_), _) => {}
         }
     }

@@ -228,6 +228,12 @@ impl Agent {
         self.names.pins().iter().map(|(name, peer)| (name.clone(), *peer)).collect()
     }
 
+    /// This agent's part of the DHT; `None`: it takes no part.
+    #[must_use]
+    pub fn dht_view(&self, _now: Now) -> Option<crate::view::DhtView> {
+        None
+    }
+
     /// Counts since the start of this run.
     #[must_use]
     pub fn counters(&self) -> &Counters {

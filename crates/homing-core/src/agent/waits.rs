@@ -137,6 +137,7 @@ impl Agent {
             layer: if from.is_some() { Layer::Neighbours } else { Layer::Local },
             spent: [Some(local), asked].into_iter().flatten().collect(),
             from,
+            replicas: None,
         };
         self.reply(request, Ok(Answer::Resolved(Box::new(resolution))));
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use homing_base::{NodeId, Record};
 use homing_core::Write;
+use homing_core::dht::{Contact, Reach};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::StoreCounts;
@@ -55,6 +56,7 @@ fn one(t: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
             params![peer.0, i64::try_from(at.0).unwrap_or(i64::MAX)],
         ),
         Write::ForgetRecord(peer) => forget(t, peer),
+        Write::DhtContacts(contacts) => put_contacts(t, contacts),
     }
 }
 
@@ -66,6 +68,18 @@ fn put_record(t: &Transaction<'_>, record: &Record, own: bool) -> rusqlite::Resu
 fn put_evidence(t: &Transaction<'_>, first: &Record, second: &Record) -> rusqlite::Result<()> {
     let values = params![second.digest(), first.node_id().0, first.bytes(), second.bytes()];
     run(t, "INSERT OR IGNORE INTO evidence VALUES (?1, ?2, ?3, ?4)", values)
+}
+
+/// The whole list replaces the one before.
+fn put_contacts(t: &Transaction<'_>, contacts: &[Contact<Reach>]) -> rusqlite::Result<()> {
+    run(t, "DELETE FROM dht_contacts", [])?;
+    for (place, Contact { id, place: reach }) in contacts.iter().enumerate() {
+        let direct = reach.direct.map(|addr| addr.to_string());
+        let relay = reach.relay.as_ref().map(|relay| relay.to_string());
+        let values = params![place as i64, id.0, reach.instance.0, direct, relay];
+        run(t, "INSERT INTO dht_contacts VALUES (?1, ?2, ?3, ?4, ?5)", values)?;
+    }
+    Ok(())
 }
 
 /// Everything about a peer but its statements, and the names that the user or first use gave it.

@@ -321,8 +321,15 @@ fn a_stranger_may_ask_for_trust_and_for_nothing_else() {
         world.clock(5).wall,
     );
     let record = record.sign(&key(5)).unwrap().bytes().to_vec();
-    let hello =
-        crate::message::Hello { version: 1, record, proof: None, public: None, software: None };
+    let hello = crate::message::Hello {
+        version: 1,
+        record,
+        proof: None,
+        public: None,
+        software: None,
+        dht: None,
+        brief: None,
+    };
     world.say(1, link, Message::Hello(hello));
     world.log.clear();
     let ask = crate::message::Ask { id: 1, key: crate::message::AskKey::NodeId(id(2)) };

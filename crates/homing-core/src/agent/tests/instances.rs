@@ -18,6 +18,8 @@ pub(super) fn hello(record: &Record) -> Message {
         proof: None,
         public: None,
         software: None,
+        dht: None,
+        brief: None,
     })
 }
 

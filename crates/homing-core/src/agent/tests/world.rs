@@ -81,6 +81,7 @@ pub(super) fn settings(n: u8, run: u64) -> Settings {
         software: "test".into(),
         record_lifetime: Duration::from_secs(24 * 3_600),
         takeover: false,
+        dht: None,
     }
 }
 
@@ -441,5 +442,6 @@ fn apply(disk: &mut Stored, write: Write) {
         }
         Write::ForgetRecord(peer) => disk.records.retain(|r| r.node_id() != peer),
         Write::Evidence { .. } => {}
+        Write::DhtContacts(contacts) => disk.dht_contacts = contacts,
     }
 }
