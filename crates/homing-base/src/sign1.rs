@@ -26,6 +26,10 @@ pub enum Domain {
     TrustStatement,
     /// A main endpoint's delegation by the instance's identity, version 1.
     EndpointProof,
+    /// An identity's word that an agent is its own, version 1.
+    OwnerProof,
+    /// An agent's sign of life to a registry, version 1.
+    Heartbeat,
 }
 
 impl Domain {
@@ -34,6 +38,8 @@ impl Domain {
             Domain::AgentRecord => b"homing agent record v1",
             Domain::TrustStatement => b"homing trust statement v1",
             Domain::EndpointProof => b"homing endpoint proof v1",
+            Domain::OwnerProof => b"homing owner proof v1",
+            Domain::Heartbeat => b"homing heartbeat v1",
         }
     }
 }

@@ -11,10 +11,11 @@
 //! is authorised by anything but that signature and its sequence; a registry is a role of a node and is
 //! believed no more than any other. Not here: the daemon, QUIC, the core (`homing-node` composes them).
 //!
-//! Reading order: [`entity`], [`listing`], [`storage`], [`network`].
+//! Reading order: [`entity`], [`proof`], [`listing`], [`storage`], [`network`].
 
 pub mod entity;
 pub mod limits;
 pub mod listing;
 pub mod network;
+pub mod proof;
 pub mod storage;

@@ -1,6 +1,8 @@
 //! Every number that bounds the registry, with its unit and its reason. Those of records are in
 //! [`homing_base::limits`].
 
+use std::time::Duration;
+
 /// Bytes of one card, fetched or pushed. Cards in the wild are 2–20 kB.
 pub const CARD_BYTES_MAX: usize = 256 * 1_024;
 /// Characters of an entity's title.
@@ -31,3 +33,11 @@ pub const HISTORY_MAX: u32 = 64;
 pub const ENTITIES_MAX: u64 = 2_000_000;
 /// Changes kept for event streams to resume from.
 pub const CHANGES_MAX: u64 = 100_000;
+/// Bytes of a signed owner proof.
+pub const OWNER_PROOF_BYTES_MAX: usize = 512;
+/// Life of an owner proof: a year and a day, so that yearly renewal leaves no gap.
+pub const OWNER_PROOF_LIFETIME_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+/// Bytes of a signed heartbeat; honest ones have some 130.
+pub const HEARTBEAT_BYTES_MAX: usize = 256;
+/// How far a heartbeat's time may be from the registry's clock.
+pub const HEARTBEAT_SKEW: Duration = Duration::from_secs(60);
