@@ -121,20 +121,20 @@ impl<P: Place, V: Value> Dht<P, V> {
         }
     }
 
+    /// Nothing that is under way to this peer will be answered; that counts as one failure.
     pub(super) fn on_peer_gone(&mut self, peer: &NodeId, now: Now) {
+        self.table.drop_spare(peer);
         if let Some(entry) = self.table.entry_mut(peer) {
-            entry.failures = entry.failures.max(1);
+            entry.failures = entry.failures.saturating_add(1);
         }
-        let steps: Vec<u64> = self
-            .flights
-            .to(peer)
-            .filter_map(|f| match f.purpose {
-                Purpose::Step { lookup, .. } => Some(lookup),
-                _ => None,
-            })
-            .collect();
-        for lookup in steps {
-            self.on_step_failed(lookup, peer, State::Slow, now);
+        for flight in self.flights.abandon(peer) {
+            match flight.purpose {
+                Purpose::Step { lookup, .. } => {
+                    self.on_step_failed(lookup, peer, State::Failed, now);
+                }
+                Purpose::Copy { lookup, .. } => self.on_copied(lookup, None, now),
+                _ => {}
+            }
         }
     }
 

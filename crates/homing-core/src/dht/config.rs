@@ -35,6 +35,8 @@ pub struct Config {
     pub region_query: bool,
     /// Own values are stored anew this often.
     pub republish: Duration,
+    /// No copy of another's value is held longer, whatever its origin says.
+    pub expiry: Duration,
     /// Expired values are dropped this often.
     pub sweep: Duration,
     /// All churn-dependent intervals are multiplied by this. 1 unless an experiment says so.
@@ -57,6 +59,7 @@ impl Default for Config {
             ip_caps: true,
             region_query: true,
             republish: Duration::from_secs(3_600),
+            expiry: Duration::from_secs(24 * 3_600),
             sweep: Duration::from_secs(600),
             pace: 1.0,
             quota: Quota::default(),

@@ -308,6 +308,8 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// Reports the end of a lookup.
     fn conclude(&mut self, lookup: &mut Lookup<P, V>, now: Now) {
         lookup.report.elapsed = now.mono.since(lookup.started);
+        let holders = lookup.holders.iter().filter(|(_, values)| !values.is_empty()).count();
+        lookup.report.holders = u32::try_from(holders).unwrap_or(u32::MAX);
         lookup.phase = Phase::Settling;
         let report = lookup.report.clone();
         let answered = lookup.candidates.answered().take(self.config.k);

@@ -7,7 +7,7 @@ use homing_base::{Mono, NodeId};
 
 use super::contact::Contact;
 use super::io::Class;
-use super::limits::FLIGHTS_MAX;
+use super::limits::{DIAL_ALLOWANCE, FLIGHTS_MAX};
 
 /// Room for requests that an idle node keeps.
 const FLIGHTS_KEPT: usize = 8;
@@ -144,6 +144,30 @@ impl<P> Flights<P> {
         self.list[at].late = true;
         self.list[at].deadline = flight.deadline.after(flight.timeout);
         Some(flight)
+    }
+
+    /// What is to leave for `peer` waits for a connection: it has a dial's time, not a round trip's.
+    pub(super) fn hold(&mut self, peer: &NodeId, now: Mono) {
+        for flight in self.list.iter_mut().filter(|f| f.to.id == *peer && !f.late) {
+            flight.deadline = flight.deadline.max(now.after(DIAL_ALLOWANCE));
+        }
+    }
+
+    /// What waited for `peer` leaves now: its time begins anew.
+    pub(super) fn release(&mut self, peer: &NodeId, now: Mono) {
+        for flight in self.list.iter_mut().filter(|f| f.to.id == *peer) {
+            flight.sent = now;
+            flight.deadline = now.after(flight.timeout);
+            self.next_deadline = self.next_deadline.min(flight.deadline);
+        }
+    }
+
+    /// Forgets what is under way to `peer` and returns it.
+    pub(super) fn abandon(&mut self, peer: &NodeId) -> Vec<Flight<P>> {
+        let (gone, left) =
+            std::mem::take(&mut self.list).into_iter().partition(|f| f.to.id == *peer);
+        self.list = left;
+        gone
     }
 
     /// A lower bound of the next deadline.

@@ -27,6 +27,21 @@ pub enum DhtInput<P, V: Value> {
         /// Who.
         peer: NodeId,
     },
+    /// What was to be sent to a peer waits for a connection.
+    Dialling {
+        /// Who.
+        peer: NodeId,
+    },
+    /// The connection stands, and what waited for it leaves now.
+    Connected {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A peer is known to be elsewhere now.
+    Moved {
+        /// Who, and where.
+        contact: Contact<P>,
+    },
     /// The agent wants something.
     Command {
         /// Names the answer.
@@ -151,6 +166,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// A region query was needed.
     pub region: bool,
+    /// Nodes that had shown a value when the lookup ended.
+    pub holders: u32,
     /// Each answered or failed request, if asked for by [`super::Config::trace`].
     pub steps: Vec<Step>,
 }

@@ -65,6 +65,9 @@ pub const RTO_MAX: Duration = Duration::from_secs(5);
 /// RTO of a contact never measured while nothing at all was measured yet.
 pub const RTO_UNKNOWN: Duration = Duration::from_millis(1_000);
 
+/// A request that waits for a connection frees its place after this long.
+pub const DIAL_ALLOWANCE: Duration = Duration::from_millis(1_000);
+
 /// Values held for others, in records.
 pub const VALUES_MAX: usize = 65_536;
 /// Values held for others, in bytes.

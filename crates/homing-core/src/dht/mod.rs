@@ -124,6 +124,9 @@ impl<P: Place, V: Value> Dht<P, V> {
             }
             DhtInput::Message { from, message } => self.on_request(from, message, now),
             DhtInput::PeerGone { peer } => self.on_peer_gone(&peer, now),
+            DhtInput::Dialling { peer } => self.flights.hold(&peer, now.mono),
+            DhtInput::Connected { peer } => self.flights.release(&peer, now.mono),
+            DhtInput::Moved { contact } => self.table.relocate(&contact),
             DhtInput::Command { id, command } => self.on_command(id, command, now),
             DhtInput::Wakeup => self.on_wakeup(now),
         }

@@ -161,7 +161,8 @@ impl<P: Place, V: Value> Dht<P, V> {
                 Timer::Sweep => self.config.sweep,
                 Timer::Persist => PERSIST_INTERVAL,
             };
-            let at = now.mono.after(self.jittered(interval));
+            // A node that joins again does not put off what it was going to do.
+            let at = now.mono.after(self.jittered(interval)).min(self.timers.0[timer as usize]);
             self.timers.set(timer, at);
         }
         self.fill_rounds = FILL_ROUNDS_MAX;

@@ -140,7 +140,7 @@ impl<P: Place, V: Value> Dht<P, V> {
     fn life_here(&self, slot: &Slot, now: Now) -> Option<Wall> {
         let replicas = 2 * self.config.k;
         if self.table.count_closer(&slot.key, &self.me.id, replicas) < replicas {
-            return Some(Wall(u64::MAX));
+            return Some(now.wall.after(self.config.expiry));
         }
         let share = Distance::between(&self.me.id, &slot.key).share();
         let between = (self.estimates.size().unwrap_or(0.0) * share).max(replicas as f64);

@@ -298,6 +298,16 @@ impl<P: Place> Table<P> {
         }
     }
 
+    /// A known node is elsewhere now.
+    pub fn relocate(&mut self, contact: &Contact<P>) {
+        if let Some(entry) = self.entry_mut(&contact.id) {
+            entry.contact.place = contact.place.clone();
+        }
+        for spare in self.spares.iter_mut().filter(|s| s.contact.id == contact.id) {
+            spare.contact.place = contact.place.clone();
+        }
+    }
+
     /// Forgets hearsay.
     pub fn drop_spare(&mut self, id: &NodeId) {
         self.spares.retain(|s| s.contact.id != *id);

@@ -38,6 +38,7 @@ fn settings() -> Settings {
         software: String::new(),
         record_lifetime: std::time::Duration::from_secs(3_600),
         takeover: false,
+        dht: None,
     }
 }
 
