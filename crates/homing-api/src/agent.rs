@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use homing_base::{Address, InstanceId, Name, NodeId, PublicKey, RelayRef, Service};
 use serde::{Deserialize, Serialize};
 
+use crate::dht::DhtBrief;
 use crate::network::NetworkFacts;
 use crate::schema::{Schema, described};
 use crate::stamp::Stamp;
@@ -44,6 +45,9 @@ pub struct Info {
     pub ticket: Option<String>,
     /// Measured facts about the network.
     pub network: NetworkFacts,
+    /// The DHT in brief; `None`: this node takes no part.
+    #[serde(default)]
+    pub dht: Option<DhtBrief>,
     /// The relay role, when this node has it.
     pub serving_relay: Option<ServedRelay>,
     /// Conditions that last.

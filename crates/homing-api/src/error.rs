@@ -94,6 +94,7 @@ table! {
     AttestationRejected "attestation_rejected"  9 422 false "The evidence does not verify.";
     KeyPermissions      "key_permissions"      10 500 false "Others may read the identity file.";
     ConfigInvalid       "config_invalid"       10 422 false "The configuration is wrong.";
+    DhtDisabled         "dht_disabled"         10 409 false "The configuration of this node leaves the DHT out.";
     PortInUse           "port_in_use"          10 500 false "Another program has the port.";
     VersionIncompatible "version_incompatible" 11 426 false "Client and daemon speak different major versions.";
     Interrupted         "interrupted"         130 499 false "The user stopped it.";

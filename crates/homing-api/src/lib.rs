@@ -10,10 +10,11 @@
 //! are only added. Times are RFC 3339 in UTC, durations end in `_ms` or `_s`, sizes in `_bytes`.
 //!
 //! Reading order: [`operations`], [`error`], [`agent`], [`peers`], [`trust`], [`streams`],
-//! [`network`], [`client`].
+//! [`network`], [`dht`], [`client`].
 
 pub mod agent;
 pub mod client;
+pub mod dht;
 pub mod error;
 pub mod events;
 pub mod network;

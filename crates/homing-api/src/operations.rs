@@ -69,6 +69,9 @@ operations! {
     STREAM_TAKE "POST" "/v1/streams/{id}" [], None, "raw bytes" Upgrade "Carry one accepted stream";
     STREAM    "GET"  "/v1/streams/{id}" [], None, "homing.stream/v1" Json "What became of a stream";
     PEERS     "POST" "/v1/peers"        [], Some("AddPeerRequest"), "homing.done/v1" Json "Join through one more peer";
+    DHT_PEERS "GET"  "/v1/dht/peers"    [], None, "homing.dht_peers/v1" Json "The routing table of the DHT";
+    DHT_LOOKUP "POST" "/v1/dht/lookup"  [], Some("DhtLookupRequest"), "homing.dht_lookup/v1" Json "Look a key up in the DHT, step by step";
+    DHT_STATS "GET"  "/v1/dht/stats"    [], None, "homing.dht_stats/v1" Json "Role, estimates, intervals and counts of the DHT";
     ALIASES   "GET"  "/v1/aliases"      [], None, "homing.aliases/v1" Json "What names mean here";
     ALIAS_SET "POST" "/v1/aliases"      [], Some("AliasRequest"), "homing.done/v1" Json "Call a peer by a local name, or stop doing so";
     CONFIG    "GET"  "/v1/config"       [], None, "homing.config/v1" Json "The effective configuration and its origins";

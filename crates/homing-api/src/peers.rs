@@ -106,6 +106,9 @@ pub struct PeerStatus {
     pub relays: Vec<RelayRef>,
     /// Program version it told.
     pub software: Option<String>,
+    /// It is in the routing table of the DHT.
+    #[serde(default)]
+    pub dht: bool,
 }
 
 /// `POST /v1/ping`: one round trip.
@@ -171,6 +174,9 @@ pub struct Resolution {
     pub age_ms: u64,
     /// Time spent in each layer that was asked, in order.
     pub spent: Vec<LayerTime>,
+    /// Nodes of the DHT that had shown the record by then; only with `layer` `dht`.
+    #[serde(default)]
+    pub replicas: Option<u32>,
 }
 
 /// Time spent in one layer.

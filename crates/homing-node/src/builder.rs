@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use homing_api::ApiError;
 use homing_base::{IdentityKey, NodeId};
@@ -20,6 +21,7 @@ use crate::VERSION;
 use crate::api::{self, ApiSocket};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Layers, Setting};
+use crate::dht_watch::DhtWatch;
 use crate::driver::Driver;
 use crate::events::Events;
 use crate::health::Health;
@@ -228,6 +230,7 @@ impl Ground {
             next_request: 0,
             stopping: false,
             deferred: Deferred::default(),
+            dht: DhtWatch::default(),
             store_counts: self.store.counts(),
             store: self.store,
         };
@@ -245,6 +248,7 @@ impl Ground {
             health,
             store_counts: driver.store_counts.clone(),
             relay,
+            dht_lookups: AtomicU64::default(),
             ended,
             down,
         };

@@ -10,16 +10,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use homing_base::Mono;
 use homing_core::io::{Event, LinkId, RequestId};
-use homing_core::{Agent, Answer, Command, Failure, Input, Output};
+use homing_core::{Agent, Answer, Batch, Command, Failure, Input, Output};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
+use crate::dht_watch::DhtWatch;
 use crate::events::Events;
 use crate::health::Health;
 use crate::relay_role::RelayRole;
-use crate::store::{Store, StoreCounts, StoreError};
+use crate::store::{Deferred, Store, StoreCounts, StoreError};
 use crate::streams::Streams;
 use crate::transport::{Transport, TransportEvent};
 
@@ -45,6 +47,8 @@ pub(crate) struct Driver {
     pub(crate) replies: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Failure>>>,
     pub(crate) next_request: u64,
     pub(crate) stopping: bool,
+    pub(crate) deferred: Deferred,
+    pub(crate) dht: DhtWatch,
 }
 
 impl Driver {
@@ -72,18 +76,35 @@ impl Driver {
         loop {
             self.perform_all().await?;
             if self.stopping {
-                return Ok(());
+                let rest = self.deferred.take(self.clock.mono());
+                return self.store_all(rest.into_iter().collect()).await;
             }
+            let due = self.deferred.take_due(self.clock.mono());
+            self.store_all(due).await?;
             tokio::select! { biased;
                 request = requests.recv() => match request {
                     Some(request) => self.on_request(request),
                     None => self.command(Command::Stop, None),
                 },
                 Some(event) = wire.recv() => self.on_event(event),
-                () = self.clock.until(self.agent.next_wakeup()) => {}
+                () = self.clock.until(self.next_deadline()) => {}
             }
             self.wake();
+            self.watch_dht();
         }
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        let deadlines = [self.agent.next_wakeup(), self.deferred.due()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Conditions and events of the DHT, looked at now and then: its own timers wake this loop.
+    fn watch_dht(&mut self) {
+        let now = self.clock.now();
+        let Some(view) = self.dht.look(&self.agent, now) else { return };
+        self.health.on_dht(&view);
+        self.dht.tell(&view, &self.events);
     }
 
     /// Serves a deadline that has passed.
@@ -162,7 +183,10 @@ impl Driver {
 
     async fn perform(&mut self, output: Output) -> Result<(), StoreError> {
         match output {
-            Output::Persist(batch) => self.store.persist(batch).await?,
+            Output::Persist(batch) => {
+                let batch = self.deferred.sort(batch, self.clock.mono());
+                self.store_all(batch).await?;
+            }
             Output::Dial { dial, target } => self.transport.dial(dial, target),
             Output::Send { link, message } => self.transport.send(link, &message),
             Output::Close { link, reason } => self.transport.close_link(link, reason),
@@ -180,6 +204,10 @@ impl Driver {
             Output::Notify(event) => self.on_notice(event),
         }
         Ok(())
+    }
+
+    async fn store_all(&self, batch: Batch) -> Result<(), StoreError> {
+        if batch.is_empty() { Ok(()) } else { self.store.persist(batch).await }
     }
 
     /// Keeps the relay's answer to "who runs this?" current.

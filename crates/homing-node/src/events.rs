@@ -52,6 +52,22 @@ impl Events {
         self.publish(kind, None, message, json!({"relay": relay.to_string(), "error": error}));
     }
 
+    /// The agent entered the DHT, or nobody of it answers any more.
+    pub(crate) fn dht_joined(&self, joined: bool, contacts: usize) {
+        let (kind, message) = match joined {
+            true => ("dht_joined", format!("in the DHT, with {contacts} contacts")),
+            false => ("dht_lost", "nobody of the DHT answers any more".to_owned()),
+        };
+        self.publish(kind, None, message, json!({"contacts": contacts}));
+    }
+
+    /// The agent began or ceased to serve the DHT.
+    pub(crate) fn dht_role(&self, serving: bool) {
+        let role = if serving { "server" } else { "client" };
+        let message = format!("this node is now a {role} of the DHT");
+        self.publish("dht_role", None, message, json!({"role": role}));
+    }
+
     /// The path of a link changed.
     pub(crate) fn path(&self, peer: &PeerView, path: &PathView) {
         let path = crate::paths::of_view(path);

@@ -13,6 +13,7 @@ use homing_api::Stamp;
 use homing_api::agent::{HealthItem, Severity};
 use homing_base::{Mono, Wall};
 use homing_core::io::{EndpointFacts, Event};
+use homing_core::view::DhtView;
 
 use crate::clock;
 use crate::transport::health::RelayHealth;
@@ -61,6 +62,12 @@ items! {
     "no_relay" Info after 0, None,
         "no relay is configured",
         "agents behind NATs cannot reach this one; run `homing relay serve` on a public host, then --relay";
+    "dht_slow" Warning after 30, None,
+        "the DHT around this node does not settle",
+        "many nodes come and go, or the network loses packets: homing dht stats, homing dht peers";
+    "dht_alone" Info after 60, None,
+        "this node serves the DHT and knows nobody else in it",
+        "join through any agent that runs: homing up --peer TICKET (from homing info --ticket)";
     "store_damaged" Warning after 0, None,
         "parts of the store could not be read",
         "what was damaged was left out; peers give trust statements back by themselves";
@@ -147,10 +154,26 @@ impl Health {
         self.table().contains_key(code)
     }
 
+    /// What is said about a condition that holds.
+    pub(crate) fn text_of(&self, code: &str) -> Option<String> {
+        let table = self.table();
+        let active = table.get(code).filter(|active| active.until > clock::since_boot());
+        active.map(|active| active.text.clone())
+    }
+
     pub(crate) fn on_facts(&self, facts: &EndpointFacts) {
         let network = facts.network;
         let blocked = network.udp_v4 == Some(false) && network.udp_v6 != Some(true);
         self.set("udp_blocked", blocked, String::new);
+    }
+
+    pub(crate) fn on_dht(&self, view: &DhtView) {
+        let c = &view.convergence;
+        self.set("dht_slow", view.joined && c.is_slow(), || {
+            let rounds = c.ongoing_rounds.or(c.last_rounds).unwrap_or_default();
+            format!("{rounds:.1} exchange rounds, at most {:.1} are expected", c.bound_rounds)
+        });
+        self.set("dht_alone", view.serving && view.contacts.is_empty(), String::new);
     }
 
     pub(crate) fn on_relays(&self, relays: &[RelayHealth]) {

@@ -17,6 +17,7 @@ pub mod builder;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+mod dht_watch;
 mod driver;
 mod events;
 pub mod health;

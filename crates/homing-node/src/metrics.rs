@@ -8,7 +8,7 @@ use homing_api::ApiError;
 use homing_base::Now;
 use homing_core::Agent;
 use homing_core::io::TrustState;
-use homing_core::view::Counters;
+use homing_core::view::{Counters, DhtView};
 
 use crate::VERSION;
 use crate::node::Node;
@@ -77,6 +77,7 @@ impl Node {
         let uptime = now.wall.since(self.shared.started).as_secs();
         text.gauge("homing_uptime_seconds", "Age of this run.", uptime);
         self.agent_metrics(&mut text, &snapshot);
+        self.dht_metrics(&mut text).await?;
         self.stream_metrics(&mut text);
         self.relay_metrics(&mut text);
         process_metrics(&mut text);
@@ -92,6 +93,9 @@ impl Node {
         text.gauge("homing_links", "Live links whose peer is proven.", snapshot.links);
         text.by("homing_messages_received_total", "Mesh messages.", "kind", &c.messages_in);
         text.by("homing_messages_sent_total", "Mesh messages.", "kind", &c.messages_out);
+        let bytes = self.shared.transport.message_bytes();
+        text.by("homing_message_bytes_received_total", "Their bytes.", "kind", &bytes.received);
+        text.by("homing_message_bytes_sent_total", "Their bytes.", "kind", &bytes.sent);
         text.by("homing_records_refused_total", "Agent records.", "reason", &c.records_refused);
         text.by("homing_links_closed_total", "Links closed here.", "reason", &c.links_closed);
         text.counter("homing_links_proven_total", "Links whose peer was proven.", c.links_proven);
@@ -111,6 +115,85 @@ impl Node {
         text.counter("homing_store_batches_total", "Durable transactions.", store.batches());
         text.counter("homing_store_writes_total", "Writes inside them.", store.writes());
         text.gauge("homing_health_items", "Conditions that last.", self.health().len());
+    }
+
+    /// All of them are there, and zero, when this node takes no part.
+    async fn dht_metrics(&self, text: &mut Text) -> Result<(), ApiError> {
+        let (view, counters) = self.dht_numbers().await?;
+        text.gauge("homing_dht_enabled", "1: takes part.", u8::from(view.is_some()));
+        let serving = view.as_ref().is_some_and(|v| v.serving);
+        text.head("homing_dht_role", "gauge", "1 for the role that this node has.");
+        for (role, has) in [("server", serving), ("client", view.is_some() && !serving)] {
+            let _ = writeln!(text.0, "homing_dht_role{{role=\"{role}\"}} {}", u8::from(has));
+        }
+        self.dht_table_metrics(text, view.as_ref());
+        self.dht_traffic_metrics(text, view.as_ref(), &counters);
+        Ok(())
+    }
+
+    fn dht_table_metrics(&self, text: &mut Text, view: Option<&DhtView>) {
+        let number = |look: fn(&DhtView) -> f64| view.map_or(0.0, look);
+        let suspects = |v: &DhtView| v.contacts.iter().filter(|c| c.failures > 0).count() as f64;
+        let gauges: [(&str, &str, f64); 11] = [
+            ("contacts", "Contacts in the table.", number(|v| v.contacts.len() as f64)),
+            ("contacts_suspect", "Contacts in doubt.", view.map_or(0.0, suspects)),
+            ("links", "Links that only the DHT uses.", number(|v| v.links as f64)),
+            ("values", "Records held for others.", number(|v| v.values as f64)),
+            ("values_bytes", "Their bytes.", number(|v| v.value_bytes as f64)),
+            ("network_size", "Estimate; 0: none.", number(|v| v.network_size.unwrap_or(0.0))),
+            ("session_seconds", "Estimate.", number(|v| v.session.as_secs_f64())),
+            (
+                "convergence_seconds",
+                "Until the leafset settled, the last time.",
+                number(|v| v.convergence.last.unwrap_or_default().as_secs_f64()),
+            ),
+            (
+                "convergence_rounds",
+                "The same in exchange rounds.",
+                number(|v| v.convergence.last_rounds.unwrap_or(0.0)),
+            ),
+            (
+                "convergence_rounds_ongoing",
+                "Rounds of the change under way.",
+                number(|v| v.convergence.ongoing_rounds.unwrap_or(0.0)),
+            ),
+            ("convergence_rounds_expected", "At most.", number(|v| v.convergence.bound_rounds)),
+        ];
+        for (name, about, value) in gauges {
+            text.gauge(&format!("homing_dht_{name}"), about, value);
+        }
+    }
+
+    fn dht_traffic_metrics(&self, text: &mut Text, view: Option<&DhtView>, c: &Counters) {
+        let bytes = self.shared.transport.message_bytes();
+        let of_dht =
+            |by_kind: &BTreeMap<&'static str, u64>| by_kind.get("dht").copied().unwrap_or(0);
+        let s = view.map(|v| v.stats).unwrap_or_default();
+        let counters: [(&str, &str, u64); 16] = [
+            ("messages_received_total", "DHT messages.", of_dht(&c.messages_in)),
+            ("messages_sent_total", "DHT messages.", of_dht(&c.messages_out)),
+            ("bytes_received_total", "Their bytes.", of_dht(&bytes.received)),
+            ("bytes_sent_total", "Their bytes.", of_dht(&bytes.sent)),
+            ("requests_total", "Requests sent.", s.requests),
+            ("timeouts_total", "Requests not answered in time.", s.timeouts),
+            ("exchanges_total", "Leafset exchanges begun.", s.exchanges),
+            ("evicted_total", "Contacts that stayed silent.", s.evicted),
+            ("replaced_total", "Contacts replaced by faster ones.", s.replaced),
+            ("region_queries_total", "Crowded keys looked into.", s.regions),
+            ("unsolicited_total", "Answers to nothing asked.", s.unsolicited),
+            ("unverified_total", "Values that did not verify.", s.unverified),
+            ("shed_total", "Beyond rates or quotas.", s.shed + c.dht_shed),
+            ("ignored_total", "Messages while taking no part.", c.dht_ignored),
+            ("undelivered_total", "Messages nobody could take.", c.dht_undelivered),
+            (
+                "lookups_total",
+                "Asked by the local user.",
+                self.shared.dht_lookups.load(Ordering::Relaxed),
+            ),
+        ];
+        for (name, about, value) in counters {
+            text.counter(&format!("homing_dht_{name}"), about, value);
+        }
     }
 
     fn stream_metrics(&self, text: &mut Text) {

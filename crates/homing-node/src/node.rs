@@ -4,6 +4,7 @@
 //! fails; [`Node::stopped`] says which.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use homing_api::{ApiError, Code};
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) health: Arc<Health>,
     pub(crate) store_counts: Arc<StoreCounts>,
     pub(crate) relay: Option<Arc<RelayRole>>,
+    /// DHT lookups that the local user asked for.
+    pub(crate) dht_lookups: AtomicU64,
     /// How the agent ended.
     pub(crate) ended: watch::Receiver<Option<Result<(), ApiError>>>,
     /// Everything is closed: relay, local API, home.
@@ -195,6 +198,10 @@ impl Node {
         let answer = self.raw_command(command).await?;
         answer.map_err(|failure| {
             let error = problem::of_failure(what, &failure, self.shared.clock.now().wall);
+            let error = match self.shared.health.text_of("clock_skew") {
+                Some(skew) => problem::with_wrong_clock(error, &failure, &skew),
+                None => error,
+            };
             let transport = &self.shared.transport;
             match transport.facts().online {
                 true => error,

@@ -60,9 +60,17 @@ pub(crate) fn of_failure(what: &str, failure: &Failure, now: Wall) -> ApiError {
         Failure::Limit { what, max } => {
             ApiError::new(Code::LimitReached, format!("no more than {max} {what}"))
         }
+        Failure::Disabled { .. } => dht_disabled(),
         Failure::Invalid(why) => ApiError::new(Code::Usage, why),
         other => ApiError::new(Code::Internal, format!("{what}: {other:?}")),
     }
+}
+
+/// The configuration leaves the DHT out.
+pub(crate) fn dht_disabled() -> ApiError {
+    ApiError::new(Code::DhtDisabled, "this node takes no part in the DHT")
+        .why("dht.enabled is false")
+        .hint("homing config set dht.enabled true, then: homing down && homing up")
 }
 
 fn not_found(what: &str, asked: usize) -> ApiError {
@@ -76,16 +84,31 @@ fn not_found(what: &str, asked: usize) -> ApiError {
     )
 }
 
+/// Names the clock, where it may be why a peer was not found or reached: records of the future are
+/// refused, and so is their owner.
+pub(crate) fn with_wrong_clock(error: ApiError, failure: &Failure, skew: &str) -> ApiError {
+    if !is_loss(failure) {
+        return error;
+    }
+    let before = error.why.as_ref().map(|why| format!("{why}; ")).unwrap_or_default();
+    error
+        .why(format!("{before}the clock of this machine or of a peer is wrong: {skew}"))
+        .hint("set the clock by NTP: timedatectl set-ntp true; then retry")
+}
+
+/// Whether a peer was wanted and not found or reached.
+fn is_loss(failure: &Failure) -> bool {
+    use Failure::{NoRoute, NotFound, Offline, Timeout};
+    matches!(failure, NotFound { .. } | NoRoute { .. } | Offline { .. } | Timeout { .. })
+}
+
 /// Names the relays that do not answer, where that may be why a peer was not found or reached.
 pub(crate) fn with_dead_relays(
     error: ApiError,
     failure: &Failure,
     relays: &[RelayHealth],
 ) -> ApiError {
-    use Failure::{NoRoute, NotFound, Offline, Timeout};
-    let lost =
-        matches!(failure, NotFound { .. } | NoRoute { .. } | Offline { .. } | Timeout { .. });
-    if !lost || relays.is_empty() {
+    if !is_loss(failure) || relays.is_empty() {
         return error;
     }
     let say = |relay: &RelayHealth| {
@@ -412,6 +435,17 @@ impl From<&StartError> for homing_api::ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_named_where_it_may_be_why() {
+        let lost = Failure::NotFound { what: "gpu-7".into(), asked: 1 };
+        let error = with_wrong_clock(of_failure("gpu-7", &lost, Wall(0)), &lost, "by 90.0 s");
+        assert!(error.why.unwrap().ends_with("of a peer is wrong: by 90.0 s"));
+        assert!(error.hint.unwrap().starts_with("set the clock"));
+        let mine = Failure::Myself;
+        let error = with_wrong_clock(of_failure("me", &mine, Wall(0)), &mine, "by 90.0 s");
+        assert_eq!(error.why, None);
+    }
 
     #[test]
     fn who_is_not_found_while_no_relay_answers_is_told_which() {

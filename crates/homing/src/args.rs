@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    completions, config, daemon, demo, doctor, info, key, name, ping, relay, resolve, start,
+    completions, config, daemon, demo, dht, doctor, info, key, name, ping, relay, resolve, start,
     status, streams, tools, trust, wait,
 };
 use crate::output::Format;
@@ -88,6 +88,7 @@ pub(crate) enum Command {
     // DISCOVERY
     #[command(alias = "lookup")]
     Resolve(resolve::ResolveArgs),
+    Dht(dht::DhtArgs),
     // TRUST
     Handshake(trust::HandshakeArgs),
     Pending(trust::PendingArgs),
@@ -116,7 +117,7 @@ pub(crate) enum Command {
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["up", "down", "info", "status", "wait", "doctor", "demo", "daemon"]),
     ("Identity", &["key", "name"]),
-    ("Discovery", &["resolve"]),
+    ("Discovery", &["resolve", "dht"]),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
     ("Connect", &["ping", "connect", "listen"]),
     ("Network", &["netcheck", "relay", "events", "metrics"]),

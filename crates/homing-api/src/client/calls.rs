@@ -8,6 +8,7 @@ use super::{
     Client, EventStream, RawStream, internal, percent_encode, read_body, read_error, with_query,
 };
 use crate::agent::{ConfigView, Done, Info, Version};
+use crate::dht::{DhtLookup, DhtLookupRequest, DhtPeers, DhtStats};
 use crate::error::ApiError;
 use crate::network::{Doctor, Netcheck};
 use crate::operations as op;
@@ -165,6 +166,31 @@ impl Client {
     /// See the module.
     pub async fn add_peer(&self, peer: &str) -> Result<Done, ApiError> {
         self.post(op::PEERS, &AddPeerRequest { peer: peer.into() }).await
+    }
+
+    /// The routing table of the DHT.
+    ///
+    /// # Errors
+    /// See the module; `dht_disabled`.
+    pub async fn dht_peers(&self) -> Result<DhtPeers, ApiError> {
+        self.fetch(op::DHT_PEERS).await
+    }
+
+    /// A lookup in the DHT, step by step.
+    ///
+    /// # Errors
+    /// See the module; `dht_disabled`.
+    pub async fn dht_lookup(&self, key: &str, timeout: Duration) -> Result<DhtLookup, ApiError> {
+        let timeout_ms = millis(timeout);
+        self.post(op::DHT_LOOKUP, &DhtLookupRequest { key: key.into(), timeout_ms }).await
+    }
+
+    /// Role, estimates, intervals and counts of the DHT.
+    ///
+    /// # Errors
+    /// See the module; `dht_disabled`.
+    pub async fn dht_stats(&self) -> Result<DhtStats, ApiError> {
+        self.fetch(op::DHT_STATS).await
     }
 
     /// What names mean here.

@@ -13,8 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use homing_api::operations as op;
 use homing_api::{
-    API_MAJOR, ApiError, BODY_BYTES_MAX, Code, HEADER_API, HEADER_VERSION, Schema, agent, network,
-    peers, trust,
+    API_MAJOR, ApiError, BODY_BYTES_MAX, Code, HEADER_API, HEADER_VERSION, Schema, agent, dht,
+    network, peers, trust,
 };
 use serde::Deserialize;
 
@@ -55,6 +55,9 @@ pub(super) fn router(node: Node) -> Router {
         .route(op::LISTEN, post(sse::listen))
         .route(op::STREAM, get(upgrade::outcome).post(upgrade::take))
         .route(op::PEERS, post(add_peer))
+        .route(op::DHT_PEERS, get(dht_peers))
+        .route(op::DHT_LOOKUP, post(dht_lookup))
+        .route(op::DHT_STATS, get(dht_stats))
         .route(op::ALIASES, get(aliases).post(set_alias))
         .route(op::CONFIG, get(config))
         .route(op::NETCHECK, get(netcheck))
@@ -167,6 +170,18 @@ async fn resolve(State(s): Here, bytes: Body) -> Answer<peers::Resolution> {
 
 async fn add_peer(State(s): Here, bytes: Body) -> Answer<agent::Done> {
     json(s.node.add_peer(body(bytes)?).await)
+}
+
+async fn dht_peers(State(s): Here) -> Answer<dht::DhtPeers> {
+    json(s.node.dht_peers().await)
+}
+
+async fn dht_lookup(State(s): Here, bytes: Body) -> Answer<dht::DhtLookup> {
+    json(s.node.dht_lookup(body(bytes)?).await)
+}
+
+async fn dht_stats(State(s): Here) -> Answer<dht::DhtStats> {
+    json(s.node.dht_stats().await)
 }
 
 async fn aliases(State(s): Here) -> Answer<peers::Aliases> {

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use homing_core::dht::limits::K;
+use homing_core::dht::limits::{ALPHA_LAST, K, K_MAX};
+use homing_core::io::{DhtRole, DhtSettings};
 
 use super::{ConfigError, Layers};
 
@@ -21,9 +22,9 @@ pub struct DhtConfig {
     pub enabled: bool,
     /// Whether it serves others. Default `auto`.
     pub server: DhtServer,
-    /// Replicas of a record, size of a bucket, width of a lookup; 1–20. Default 20, Kademlia's.
+    /// Replicas of a record, size of a bucket, width of a lookup; 2–40. Default 20, Kademlia's.
     pub k: usize,
-    /// Requests in flight per lookup; 1–k. Default 3, Kademlia's.
+    /// Requests in flight per lookup; 1–10, and not above k. Default 3, Kademlia's.
     pub alpha: usize,
     /// The own record is stored anew this often; at least 60 s. Default 1 h.
     pub republish: Duration,
@@ -42,12 +43,39 @@ pub enum DhtServer {
     Never,
 }
 
+impl DhtConfig {
+    /// For the core; `None`: this node takes no part.
+    #[must_use]
+    pub fn settings(&self) -> Option<DhtSettings> {
+        let role = match self.server {
+            DhtServer::Auto => DhtRole::Auto,
+            DhtServer::Always => DhtRole::Server,
+            DhtServer::Never => DhtRole::Client,
+        };
+        let Self { k, alpha, republish, expiry, .. } = *self;
+        self.enabled.then_some(DhtSettings { k, alpha, republish, expiry, role })
+    }
+}
+
+impl DhtServer {
+    /// As it is configured.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
 impl Layers {
     pub(super) fn dht(&self) -> Result<DhtConfig, ConfigError> {
         self.one("dht.mode", mode)?;
-        let k = self.number("dht.k", 1, K as u64)?;
+        let k = self.number("dht.k", 2, K_MAX as u64)?;
         let republish = self.number(REPUBLISH, REPUBLISH_SECONDS_MIN, EXPIRY_SECONDS_MAX)?;
-        let expiry = self.number("dht.expiry_seconds", REPUBLISH_SECONDS_MIN, EXPIRY_SECONDS_MAX)?;
+        let expiry =
+            self.number("dht.expiry_seconds", REPUBLISH_SECONDS_MIN, EXPIRY_SECONDS_MAX)?;
         if republish > expiry {
             let why = format!("it is longer than dht.expiry_seconds = {expiry}");
             return Err(self.refuse(REPUBLISH, why));
@@ -65,7 +93,7 @@ impl Layers {
     /// A small k brings the default down with it; a number that somebody chose is not bent.
     fn alpha(&self, k: u64) -> Result<u64, ConfigError> {
         match self.is_set("dht.alpha") {
-            true => self.number("dht.alpha", 1, k),
+            true => self.number("dht.alpha", 1, k.min(ALPHA_LAST as u64)),
             false => Ok(self.number("dht.alpha", 1, K as u64)?.min(k)),
         }
     }

@@ -57,8 +57,8 @@ keys! {
     "dht.enabled" Bool "true" "take part in the distributed hash table";
     "dht.mode" Text "kademlia" "kademlia; cluster and auto are not in this version";
     "dht.server" Text "auto" "serve others: auto (when publicly reachable), always, never";
-    "dht.k" Number "20" "replicas of a record and size of a bucket, 1 to 20";
-    "dht.alpha" Number "3" "requests in flight per lookup, 1 to dht.k";
+    "dht.k" Number "20" "replicas of a record and size of a bucket, 2 to 40";
+    "dht.alpha" Number "3" "requests in flight per lookup, 1 to 10";
     "dht.republish_interval_seconds" Number "3600" "the own record is stored anew this often, 60 or more";
     "dht.expiry_seconds" Number "86400" "the longest that others' records are kept, at most 86400";
     "trust.lifetime" Text "" "default life of handshakes and approvals, such as 30d; unset: until revoked";

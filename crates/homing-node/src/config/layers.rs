@@ -261,7 +261,12 @@ impl Layers {
         self.value(name) == Some(Value::Bool(true))
     }
 
-    pub(super) fn number(&self, name: &'static str, least: u64, most: u64) -> Result<u64, ConfigError> {
+    pub(super) fn number(
+        &self,
+        name: &'static str,
+        least: u64,
+        most: u64,
+    ) -> Result<u64, ConfigError> {
         match self.value(name) {
             Some(Value::Number(number)) if (least..=most).contains(&number) => Ok(number),
             _ => Err(self.refuse(name, format!("expected a number from {least} to {most}"))),

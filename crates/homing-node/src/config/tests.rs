@@ -89,12 +89,18 @@ fn a_bad_value_names_key_value_and_reason() {
         ("[relay]\naccess = \"maybe\"", "relay.access = maybe is not valid: expected open or"),
         ("[relay]\nallow = [\"12\"]", "relay.allow = 12 is not valid: 12: a node ID is 64"),
         ("[trust]\nlifetime = \"soon\"", "trust.lifetime = soon is not valid: expected a number"),
-        ("[dht]\nmode = \"cluster\"", "dht.mode = cluster is not valid: this version has no clusters"),
-        ("[dht]\nmode = \"auto\"", "dht.mode = auto is not valid: this version has no clusters yet"),
+        (
+            "[dht]\nmode = \"cluster\"",
+            "dht.mode = cluster is not valid: this version has no clusters",
+        ),
+        (
+            "[dht]\nmode = \"auto\"",
+            "dht.mode = auto is not valid: this version has no clusters yet",
+        ),
         ("[dht]\nmode = \"ring\"", "dht.mode = ring is not valid: expected kademlia"),
-        ("[dht]\nk = 0", "dht.k = 0 is not valid: expected a number from 1 to 20"),
-        ("[dht]\nk = 21", "dht.k = 21 is not valid: expected a number from 1 to 20"),
-        ("[dht]\nalpha = 21", "dht.alpha = 21 is not valid: expected a number from 1 to 20"),
+        ("[dht]\nk = 1", "dht.k = 1 is not valid: expected a number from 2 to 40"),
+        ("[dht]\nk = 41", "dht.k = 41 is not valid: expected a number from 2 to 40"),
+        ("[dht]\nalpha = 11", "dht.alpha = 11 is not valid: expected a number from 1 to 10"),
         ("[dht]\nk = 4\nalpha = 5", "dht.alpha = 5 is not valid: expected a number from 1 to 4"),
         (
             "[dht]\nrepublish_interval_seconds = 59",

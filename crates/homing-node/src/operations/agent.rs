@@ -8,7 +8,7 @@ use homing_api::agent::{
     ServedRelay, Version,
 };
 use homing_api::{API_MAJOR, ApiError, Code, Schema, Stamp};
-use homing_base::{Record, Ticket};
+use homing_base::{Record, RelayRef, Ticket};
 use serde_json::json;
 
 use super::network_of;
@@ -34,6 +34,7 @@ impl Node {
         let (record, superseded) = self
             .query(|agent| (agent.own_record().cloned(), agent.superseded_by().is_some()))
             .await?;
+        let dht = self.dht_brief().await?;
         let shared = &self.shared;
         let (facts, now) = (shared.transport.facts(), self.now());
         let me = self.myself();
@@ -54,6 +55,7 @@ impl Node {
             publishes_addresses: facts.publish_direct,
             services: shared.config.services.clone(),
             network: network_of(shared),
+            dht,
             serving_relay: self.served_relay(),
             health: self.health(),
             pid: std::process::id(),
@@ -91,12 +93,16 @@ impl Node {
         let facts = self.shared.transport.facts();
         let home = facts.relays.first();
         let relays = self.shared.transport.relays().into_iter();
+        let latencies = self.shared.transport.relay_latencies();
+        let latency = |relay: &RelayRef| {
+            latencies.iter().find(|(known, _)| known == relay).map(|(_, latency)| *latency)
+        };
         let mut links: Vec<_> = relays
             .map(|health| RelayLink {
                 label: health.relay.authority().to_owned(),
                 connected: health.error.is_none() && (facts.online || home != Some(&health.relay)),
                 home: home == Some(&health.relay),
-                latency_ms: None,
+                latency_ms: latency(&health.relay).map(super::millis),
                 error: health.error,
                 relay: health.relay,
             })

@@ -2,6 +2,7 @@
 //! the same methods of [`Node`]. No face has private powers.
 
 mod agent;
+mod dht;
 mod network;
 mod peers;
 mod trust;
@@ -79,6 +80,7 @@ fn status_of(shared: &Shared, peer: &PeerView, now: Now) -> PeerStatus {
         record_expires: record.map(|r| Stamp(r.expires)),
         relays: record.map(|r| r.relays.clone()).unwrap_or_default(),
         software: None,
+        dht: false,
     }
 }
 

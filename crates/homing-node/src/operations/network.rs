@@ -78,8 +78,8 @@ impl Node {
 fn outcome(severity: homing_api::agent::Severity) -> Outcome {
     use homing_api::agent::Severity;
     match severity {
-        Severity::Info => Outcome::Ok,
-        Severity::Warning => Outcome::Warn,
+        // What is worth knowing in `status` is worth a look in `doctor`.
+        Severity::Info | Severity::Warning => Outcome::Warn,
         Severity::Error => Outcome::Fail,
     }
 }

@@ -1,15 +1,17 @@
 //! `status`, `ping`, `resolve`, `peers`, aliases.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use homing_api::agent::Done;
 use homing_api::peers::{
     AddPeerRequest, AliasEntry, AliasKind, AliasRequest, Aliases, LayerTime, Path, PathKind,
-    PingRequest, Pong, Resolution, ResolveRequest, Status,
+    PeerStatus, PingRequest, Pong, Resolution, ResolveRequest, Status,
 };
 use homing_api::{ApiError, Code, Schema, Stamp};
 use homing_base::{Address, Name, NodeId};
 use homing_core::io::{Layer, LinkId, Resolution as Resolved, TrustState};
+use homing_core::view::{DhtView, PeerView};
 use homing_core::{Answer, Command};
 
 use super::{millis, status_of};
@@ -32,11 +34,17 @@ impl Node {
             None => self.views().await?,
         };
         let (now, shared) = (self.now(), &self.shared);
+        let in_table: BTreeSet<NodeId> =
+            self.query(move |agent| agent.dht_view(now).map(ids)).await?.unwrap_or_default();
+        let status = |view: &PeerView| PeerStatus {
+            dht: in_table.contains(&view.node_id),
+            ..status_of(shared, view, now)
+        };
         Ok(Status {
             schema: Schema::new(),
             agent: self.myself(),
             online: shared.transport.facts().online,
-            peers: views.iter().map(|view| status_of(shared, view, now)).collect(),
+            peers: views.iter().map(status).collect(),
             health: self.health(),
         })
     }
@@ -104,6 +112,7 @@ impl Node {
             answered_by,
             age_ms: u64::try_from(resolved.age.as_millis()).unwrap_or(u64::MAX),
             spent: spent.collect(),
+            replicas: resolved.replicas,
         })
     }
 
@@ -177,7 +186,7 @@ impl Node {
     }
 }
 
-fn within(timeout_ms: u64) -> Result<Duration, ApiError> {
+pub(super) fn within(timeout_ms: u64) -> Result<Duration, ApiError> {
     match Duration::from_millis(timeout_ms) {
         Duration::ZERO => Err(ApiError::new(Code::Usage, "a timeout is longer than nothing")),
         timeout if timeout > TIMEOUT_MAX => Err(ApiError::new(
@@ -186,6 +195,11 @@ fn within(timeout_ms: u64) -> Result<Duration, ApiError> {
         )),
         timeout => Ok(timeout),
     }
+}
+
+/// Everybody in the routing table.
+fn ids(view: DhtView) -> BTreeSet<NodeId> {
+    view.contacts.iter().map(|entry| entry.contact.id).collect()
 }
 
 fn layer_name(layer: Layer) -> &'static str {

@@ -1,8 +1,13 @@
 //! Reading back: every signed row is verified again, because a disk is not believed either.
 
+use std::sync::Arc;
+
 use homing_base::statement::SignedStatement;
 use homing_base::time::Mono;
-use homing_base::{Name, NodeId, Now, Record, UnverifiedRecord, UnverifiedStatement, Wall};
+use homing_base::{
+    InstanceId, Name, NodeId, Now, Record, UnverifiedRecord, UnverifiedStatement, Wall,
+};
+use homing_core::dht::{Contact, Reach};
 use rusqlite::{Connection, Row};
 
 use super::{Contents, schema};
@@ -38,6 +43,8 @@ pub(super) fn contents(
         let at: i64 = row.get(1).ok()?;
         Some((id_of(row, 0)?, Wall(u64::try_from(at).ok()?)))
     })?;
+    let sql = "SELECT node_id, instance, direct, relay FROM dht_contacts ORDER BY place";
+    stored.dht_contacts = rows(connection, sql, &mut damaged, contact_of)?;
     contents.last_port = schema::meta(connection, "last_port")?.and_then(|p| p.parse().ok());
     contents.damaged_rows = damaged;
     Ok(contents)
@@ -77,6 +84,19 @@ fn statement_of(row: &Row<'_>) -> Option<SignedStatement> {
 fn named(row: &Row<'_>) -> Option<(Name, NodeId)> {
     let name: String = row.get(0).ok()?;
     Some((name.parse().ok()?, id_of(row, 1)?))
+}
+
+fn contact_of(row: &Row<'_>) -> Option<Contact<Reach>> {
+    let direct = match row.get::<_, Option<String>>(2).ok()? {
+        Some(text) => Some(text.parse().ok()?),
+        None => None,
+    };
+    let relay = match row.get::<_, Option<String>>(3).ok()? {
+        Some(text) => Some(Arc::new(text.parse().ok()?)),
+        None => None,
+    };
+    let instance = InstanceId(row.get(1).ok()?);
+    Some(Contact { id: id_of(row, 0)?, place: Reach { instance, direct, relay } })
 }
 
 fn id_of(row: &Row<'_>, column: usize) -> Option<NodeId> {

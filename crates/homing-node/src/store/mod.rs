@@ -10,6 +10,7 @@
 //!
 //! Not here: which record or statement is newer (the core decides); the tables (`schema`).
 
+mod deferred;
 mod load;
 mod schema;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use homing_core::io::Stored;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use deferred::Deferred;
 pub use schema::SCHEMA_VERSION;
 
 /// Batches that may wait for the writer; the driver awaits each, so one slot is the rule.

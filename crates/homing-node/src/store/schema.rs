@@ -29,6 +29,10 @@ CREATE TABLE pins (name TEXT PRIMARY KEY, node_id BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE last_addresses (node_id BLOB PRIMARY KEY, direct TEXT NOT NULL) WITHOUT ROWID;
 -- Unix milliseconds by our clock.
 CREATE TABLE last_seen (node_id BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+", "
+-- DHT nodes to begin with at the next start, best first. Hearsay: who they are, they prove anew.
+CREATE TABLE dht_contacts (place INTEGER PRIMARY KEY, node_id BLOB NOT NULL, instance BLOB NOT NULL,
+  direct TEXT, relay TEXT);
 "];
 
 /// Brings the schema up to date.

@@ -1,9 +1,10 @@
 use homing_base::statement::SignedStatement;
 use homing_base::{
-    AgentRecord, IdentityKey, InstanceId, Mono, NodeId, Now, Record, Seq, Statement, StatementKind,
-    Wall,
+    AgentRecord, IdentityKey, InstanceId, Mono, NodeId, Now, Record, RelayRef, Seq, Statement,
+    StatementKind, Wall,
 };
 use homing_core::Write;
+use homing_core::dht::{Contact, Reach};
 
 use super::*;
 
@@ -52,7 +53,23 @@ fn everything() -> Batch {
         Write::LastAddresses { peer, direct: vec!["[::1]:7".parse().unwrap()] },
         Write::LastSeen { peer, at: Wall(77) },
         Write::Evidence { first: record(2, 7), second: record(2, 7) },
+        Write::DhtContacts(contacts(3)),
     ]
+}
+
+/// One with an address, one with a relay and its pin, one with neither.
+fn contacts(seed: u8) -> Vec<Contact<Reach>> {
+    let relay: RelayRef = "https://relay.example:3340/".parse().unwrap();
+    let places = [
+        (Some("192.0.2.7:41641".parse().unwrap()), None),
+        (None, Some(Arc::new(relay))),
+        (None, None),
+    ];
+    let contact = |(i, (direct, relay)): (usize, _)| Contact {
+        id: NodeId([seed; 32]),
+        place: Reach { instance: InstanceId([i as u8; 32]), direct, relay },
+    };
+    places.into_iter().enumerate().map(contact).collect()
 }
 
 #[tokio::test]
@@ -62,7 +79,7 @@ async fn what_was_persisted_is_read_back() {
     assert_eq!(contents.stored.own_record, None);
     store.persist(everything()).await.unwrap();
     store.remember_port(4242).await.unwrap();
-    assert_eq!((store.counts().batches(), store.counts().writes()), (1, 9));
+    assert_eq!((store.counts().batches(), store.counts().writes()), (1, 10));
     drop(store);
 
     let (_store, contents) = open(dir.path(), 1);
@@ -75,7 +92,39 @@ async fn what_was_persisted_is_read_back() {
     assert_eq!(stored.pins, vec![("agent-b".parse().unwrap(), peer)]);
     assert_eq!(stored.last_addresses, vec![(peer, vec!["[::1]:7".parse().unwrap()])]);
     assert_eq!(stored.last_seen, vec![(peer, Wall(77))]);
+    assert_eq!(stored.dht_contacts, contacts(3));
     assert_eq!((contents.last_port, contents.damaged_rows), (Some(4242), 0));
+}
+
+#[tokio::test]
+async fn contacts_of_the_dht_replace_the_list_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), 1);
+    store.persist(vec![Write::DhtContacts(contacts(3))]).await.unwrap();
+    store.persist(vec![Write::DhtContacts(contacts(4)[..2].to_vec())]).await.unwrap();
+    drop(store);
+    assert_eq!(open(dir.path(), 1).1.stored.dht_contacts, contacts(4)[..2]);
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_is_upgraded_and_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), 1);
+    let mut before = everything();
+    before.pop();
+    store.persist(before).await.unwrap();
+    drop(store);
+    let raw = Connection::open(dir.path().join("homing.db")).unwrap();
+    raw.execute_batch("DROP TABLE dht_contacts; PRAGMA user_version = 1").unwrap();
+    drop(raw);
+
+    let (store, contents) = open(dir.path(), 1);
+    assert_eq!((contents.damaged_rows, contents.stored.dht_contacts.len()), (0, 0));
+    assert_eq!(contents.stored.own_record, Some(record(1, 5)));
+    assert_eq!((contents.stored.statements.len(), contents.stored.pins.len()), (2, 1));
+    store.persist(vec![Write::DhtContacts(contacts(3))]).await.unwrap();
+    drop(store);
+    assert_eq!(open(dir.path(), 1).1.stored.dht_contacts, contacts(3));
 }
 
 #[tokio::test]

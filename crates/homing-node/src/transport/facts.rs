@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use homing_base::RelayRef;
 use homing_base::limits::{DIRECT_ADDRESSES_MAX, RELAYS_MAX};
@@ -93,6 +94,22 @@ fn network(report: &iroh::unstable_net_report::NetReport, varies: Option<bool>) 
             other => varies.or(other),
         },
     }
+}
+
+/// The shortest round trip measured to each relay, over UDP or HTTPS.
+pub(super) fn relay_latencies(shared: &Shared) -> Vec<(RelayRef, Duration)> {
+    let mut found: Vec<(RelayRef, Duration)> = Vec::new();
+    for door in [&shared.doors.main, &shared.doors.front] {
+        let Some(report) = door.net_report().get() else { continue };
+        for (_, url, latency) in report.relay_latency.iter() {
+            let relay = shared.book.relay(url);
+            match found.iter_mut().find(|(known, _)| *known == relay) {
+                Some((_, least)) => *least = latency.min(*least),
+                None => found.push((relay, latency)),
+            }
+        }
+    }
+    found
 }
 
 /// Home relay first, then those that answer, then, if none does, all.

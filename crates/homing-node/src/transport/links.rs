@@ -26,6 +26,16 @@ pub(super) struct Links {
     table: Mutex<BTreeMap<LinkId, Link>>,
     next: AtomicU64,
     tasks: Tasks,
+    bytes: Mutex<MessageBytes>,
+}
+
+/// Bytes of mesh messages since the start, by kind, without their length prefix.
+#[derive(Clone, Debug, Default)]
+pub struct MessageBytes {
+    /// From peers.
+    pub received: BTreeMap<&'static str, u64>,
+    /// To peers.
+    pub sent: BTreeMap<&'static str, u64>,
 }
 
 struct Link {
@@ -68,10 +78,20 @@ impl Links {
             tracing::warn!(bytes = bytes.len(), "a message too long for the mesh was not sent");
             return;
         }
+        *self.counted().sent.entry(message.kind()).or_default() += bytes.len() as u64;
         let mut frame = Vec::with_capacity(bytes.len() + 4);
         frame.extend((bytes.len() as u32).to_be_bytes());
         frame.extend(bytes);
         self.queue(link, Job::Send(frame));
+    }
+
+    /// Bytes by kind so far.
+    pub(super) fn bytes(&self) -> MessageBytes {
+        self.counted().clone()
+    }
+
+    fn counted(&self) -> std::sync::MutexGuard<'_, MessageBytes> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes after what was queued; see [`super::Transport::close_link`].
@@ -148,7 +168,11 @@ async fn read(shared: Arc<Shared>, up: LinkUp, connection: Connection, mut recv:
     while listening {
         let input = match frame(&mut recv).await {
             Ok(Some(bytes)) => match Message::decode(&bytes) {
-                Ok(message) => Input::Message { link, message: Box::new(message) },
+                Ok(message) => {
+                    let count = bytes.len() as u64;
+                    *shared.links.counted().received.entry(message.kind()).or_default() += count;
+                    Input::Message { link, message: Box::new(message) }
+                }
                 Err(error) => {
                     tracing::debug!(%error, "undecodable message");
                     Input::Garbage { link }

@@ -40,6 +40,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use dial::WellKnown;
 pub(crate) use https::WELL_KNOWN_PATH;
+pub use links::MessageBytes;
 pub use path::{PathView, Via};
 pub use stream::{IncomingStream, StreamError, StreamHeader};
 
@@ -264,6 +265,12 @@ impl Transport {
         streams::open(&self.shared, target, &header).await
     }
 
+    /// Bytes of control messages since the start, by kind.
+    #[must_use]
+    pub fn message_bytes(&self) -> MessageBytes {
+        self.shared.links.bytes()
+    }
+
     /// How a link's packets travel right now.
     #[must_use]
     pub fn path(&self, link: LinkId) -> Option<PathView> {
@@ -281,6 +288,12 @@ impl Transport {
     #[must_use]
     pub fn relays(&self) -> Vec<health::RelayHealth> {
         self.shared.health.all(self.shared.book.configured())
+    }
+
+    /// Measured round trip of each configured relay that was measured.
+    #[must_use]
+    pub fn relay_latencies(&self) -> Vec<(RelayRef, std::time::Duration)> {
+        facts::relay_latencies(&self.shared)
     }
 
     /// UDP addresses bound.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use homing_api::agent::{Info, Severity};
+use homing_api::dht::DhtBrief;
 use homing_api::{ApiError, Code};
 
 use super::{OK, Outcome};
@@ -46,10 +47,23 @@ pub(crate) fn block(info: &Info) -> String {
         ("reachable", reachable(info)),
         ("key", format!("{} (keep a copy: it is the address)", tilde(&info.identity_file))),
     ];
+    if let Some(dht) = &info.dht {
+        pairs.push(("DHT", self::dht(dht)));
+    }
     if let Some(relay) = &info.serving_relay {
         pairs.push(("relay", format!("serving {} clients at {}", relay.clients, relay.relay)));
     }
     fields(&pairs)
+}
+
+/// `server, 37 contacts`, `client, nobody known yet`.
+fn dht(dht: &DhtBrief) -> String {
+    let role = dht.role.as_str();
+    match (dht.contacts, dht.joined) {
+        (0, _) => format!("{role}, nobody known yet"),
+        (n, true) => format!("{role}, {n} contacts"),
+        (n, false) => format!("{role}, {n} contacts, none has answered yet"),
+    }
 }
 
 /// How others reach this agent, in one line.

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod daemon_run;
 pub(crate) mod demo;
+pub(crate) mod dht;
 pub(crate) mod doctor;
 pub(crate) mod info;
 pub(crate) mod key;
@@ -44,6 +45,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Key(args) => key::run(session, args),
         Command::Name(args) => name::run(session, args).await,
         Command::Resolve(args) => resolve::run(session, &args).await,
+        Command::Dht(args) => dht::run(session, args).await,
         Command::Handshake(args) => trust::handshake(session, &args).await,
         Command::Pending(_) => trust::pending(session).await,
         Command::Approve(args) => trust::approve(session, &args).await,

@@ -26,7 +26,16 @@ pub(crate) async fn run(session: &Session, args: &ResolveArgs) -> Outcome {
 fn text(found: &Resolution) -> String {
     let join = |list: Vec<String>| if list.is_empty() { "–".to_owned() } else { list.join(", ") };
     let valid = found.expires.0.since(homing_node::clock::wall());
-    let by = found.answered_by.as_ref().map(|p| format!(" ({})", p.label())).unwrap_or_default();
+    let shown = found.replicas.map(|n| match n {
+        1 => " (1 node had shown it)".to_owned(),
+        n => format!(" ({n} nodes had shown it)"),
+    });
+    let by = found
+        .answered_by
+        .as_ref()
+        .map(|p| format!(" ({})", p.label()))
+        .or(shown)
+        .unwrap_or_default();
     let spent: Vec<_> =
         found.spent.iter().map(|l| format!("{} {}", l.layer, time::millis(l.elapsed_ms))).collect();
     fields(&[

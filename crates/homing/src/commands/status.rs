@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use homing_api::ApiError;
 use homing_api::peers::{PathKind, PeerStatus, Status};
+use homing_api::trust::TrustState;
 
 use super::{OK, Outcome};
 use crate::render::{Table, fields, time, words};
@@ -73,7 +74,8 @@ fn signature(status: &Status) -> String {
 fn table(status: &Status) -> String {
     let headings = ["NAME", "ADDRESS", "PATH", "RTT", "LAST", "TRUST", "RX/TX"];
     let mut table = Table::new(&headings);
-    for peer in &status.peers {
+    let (passers_by, known): (Vec<_>, Vec<_>) = status.peers.iter().partition(|p| only_dht(p));
+    for peer in known {
         table.row(row(peer));
         if let Some(why) = &peer.why {
             let hint = peer.hint.as_ref().map(|h| format!(" try: {h}")).unwrap_or_default();
@@ -84,6 +86,9 @@ fn table(status: &Status) -> String {
         true => "no peers yet: homing handshake PEER asks one for trust\n".to_owned(),
         false => table.render(),
     };
+    if !passers_by.is_empty() {
+        text.push_str(&format!("and {} nodes of the DHT: homing dht peers\n", passers_by.len()));
+    }
     if !status.online {
         text.push_str("this agent is not reachable: homing doctor\n");
     }
@@ -91,6 +96,11 @@ fn table(status: &Status) -> String {
         text.push_str(&format!("health: {} ({})\n  {}\n", item.title, item.code, item.text));
     }
     text
+}
+
+/// A node that this agent meets in the DHT and nowhere else.
+fn only_dht(peer: &PeerStatus) -> bool {
+    peer.dht && peer.trust.state == TrustState::None
 }
 
 fn row(peer: &PeerStatus) -> Vec<String> {

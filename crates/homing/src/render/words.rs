@@ -44,7 +44,8 @@ pub(crate) fn trust_state(state: TrustState) -> &'static str {
 /// `mutual (mcp), 21d left`.
 pub(crate) fn trust(facts: &TrustFacts) -> String {
     let mut text = trust_state(facts.state).to_owned();
-    if let Some(services) = &facts.allowed {
+    let granted = facts.allowed.as_ref().filter(|services| !services.is_empty());
+    if let Some(services) = granted {
         text.push_str(&format!(" ({})", list(services)));
     }
     if let (TrustState::Mutual, Some(end)) = (facts.state, facts.expires) {
@@ -79,6 +80,16 @@ pub(crate) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trust_names_services_only_where_there_are_some() {
+        let facts =
+            |state, allowed| TrustFacts { state, allowed, allowed_by_peer: None, expires: None };
+        assert_eq!(trust(&facts(TrustState::None, Some(Vec::new()))), "none");
+        assert_eq!(trust(&facts(TrustState::Mutual, None)), "mutual");
+        let mcp = Some(vec!["mcp".parse().unwrap()]);
+        assert_eq!(trust(&facts(TrustState::Mutual, mcp)), "mutual (mcp)");
+    }
 
     #[test]
     fn sizes_have_at_most_three_digits() {
