@@ -65,6 +65,15 @@ impl Daemon {
         Ok(kib * 1_024)
     }
 
+    /// Processor time used so far, in seconds (`utime` and `stime`; Linux counts in hundredths).
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let pid = self.child.as_ref().context("no daemon runs")?.id();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let fields = stat.rsplit_once(") ").context("no stat")?.1.split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+        Ok(ticks as f64 / 100.0)
+    }
+
     /// Runs a command to success and returns its JSON.
     pub fn json(&self, args: &[&str]) -> Result<Value> {
         self.try_json(args)

@@ -1,11 +1,13 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent]`.
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|swarm]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
-//! `agent` measures the release binary as a user meets it: start, memory, the gap of a move. Not
+//! `agent` measures the release binary as a user meets it: start, memory, the gap of a move; `swarm` runs
+//! fifty daemons in one DHT and kills half of them (only when named). Not
 //! asserted anywhere: a busy machine must not fail a test. Quote ratios and medians.
 
 mod agent;
 mod daemon;
+mod swarm;
 
 use std::path::Path;
 
@@ -15,8 +17,10 @@ use crate::run;
 
 /// Runs the measurements named in `args`, or all.
 pub fn all(root: &Path, args: &[String]) -> Result<bool> {
-    if let Some(unknown) = args.iter().find(|a| !["streams", "agent"].contains(&a.as_str())) {
-        bail!("no measurement is called `{unknown}`; there are: streams, agent");
+    if let Some(unknown) =
+        args.iter().find(|a| !["streams", "agent", "swarm"].contains(&a.as_str()))
+    {
+        bail!("no measurement is called `{unknown}`; there are: streams, agent, swarm");
     }
     let wanted = |name: &str| args.is_empty() || args.iter().any(|a| a == name);
     let mut good = true;
@@ -29,6 +33,11 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         println!("== agent: the release binary, real daemons on loopback");
         good &= run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?.success;
         agent::measure(&run::target_dir(root).join("release/homing"))?;
+    }
+    if args.iter().any(|a| a == "swarm") {
+        println!("== swarm: real daemons in one DHT on loopback");
+        good &= run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?.success;
+        swarm::measure(&run::target_dir(root).join("release/homing"))?;
     }
     Ok(good)
 }
