@@ -41,6 +41,9 @@ impl<P: Place, V: Value> Dht<P, V> {
                     self.hear_of(&contact);
                 }
             }
+            (Body::Nodes { contacts }, Purpose::Reunite) => {
+                self.on_found_again(&from, capped(contacts), now);
+            }
             (Body::Stored { verdict }, Purpose::Copy { lookup, .. }) => {
                 self.on_copied(lookup, Some(verdict), now);
             }

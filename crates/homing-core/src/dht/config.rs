@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::limits::{ALPHA, ALPHA_LAST, K};
+use super::limits::{ALPHA, ALPHA_LAST, K, K_MAX, PATHS_MAX};
 use super::store::Quota;
 
 /// How failures are dealt with.
@@ -14,10 +14,43 @@ pub enum Recovery {
     Reactive,
 }
 
+/// Settings that no node can run with.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum Unworkable {
+    /// Answers and leafset listings are sized for [`K_MAX`].
+    #[error("k is {k}: a node works with 2 to {K_MAX}")]
+    Width {
+        /// What was asked for.
+        k: usize,
+    },
+    /// Nobody to ask, or more than a lookup is wide.
+    #[error("{what} is {value}: between 1 and k, which is {k}")]
+    Parallelism {
+        /// Which setting.
+        what: &'static str,
+        /// What was asked for.
+        value: usize,
+        /// The k it belongs to.
+        k: usize,
+    },
+    /// Too many or no paths.
+    #[error("paths is {paths}: between 1 and {PATHS_MAX}")]
+    Paths {
+        /// What was asked for.
+        paths: usize,
+    },
+    /// Intervals would be zero, negative or no number.
+    #[error("pace is {pace}: a positive number is needed")]
+    Pace {
+        /// What was asked for.
+        pace: f64,
+    },
+}
+
 /// The settings of one node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Replicas, bucket size, width of lookups.
+    /// Replicas, bucket size, width of lookups: 2 to [`K_MAX`].
     pub k: usize,
     /// Requests in flight per lookup.
     pub alpha: usize,
@@ -65,6 +98,30 @@ impl Default for Config {
             quota: Quota::default(),
             trace: false,
         }
+    }
+}
+
+impl Config {
+    /// Whether a node can run with this.
+    ///
+    /// # Errors
+    /// [`Unworkable`], naming the first setting that is out of bounds.
+    pub fn check(&self) -> Result<(), Unworkable> {
+        if !(2..=K_MAX).contains(&self.k) {
+            return Err(Unworkable::Width { k: self.k });
+        }
+        for (what, value) in [("alpha", self.alpha), ("alpha_last", self.alpha_last)] {
+            if !(1..=self.k).contains(&value) {
+                return Err(Unworkable::Parallelism { what, value, k: self.k });
+            }
+        }
+        if !(1..=PATHS_MAX).contains(&self.paths) {
+            return Err(Unworkable::Paths { paths: self.paths });
+        }
+        if !(self.pace.is_finite() && self.pace > 0.0) {
+            return Err(Unworkable::Pace { pace: self.pace });
+        }
+        Ok(())
     }
 }
 

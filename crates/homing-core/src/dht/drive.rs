@@ -43,6 +43,8 @@ pub(super) enum Goal<V> {
     Join,
     /// Just to learn contacts.
     Fill,
+    /// Our own neighbourhood on the other side of what was a partition.
+    Reunite,
     /// A subtree of another lookup's region.
     Part(u64),
 }
@@ -176,12 +178,15 @@ impl<P: Place, V: Value> Dht<P, V> {
             proximity: self.rtt.smoothed().filter(|_| finding && self.config.proximity),
         };
         let mut start = Vec::new();
-        self.table.visit_closest(&target, |e| {
-            if e.failures == 0 {
-                start.push((e.contact.clone(), e.rtt.smoothed()));
-            }
-            start.len() < self.config.k * paths.min(3)
-        });
+        let wanted = self.config.k * paths.min(3);
+        if !matches!(goal, Goal::Reunite) {
+            self.table.visit_closest(&target, |e| {
+                if e.failures == 0 {
+                    start.push((e.contact.clone(), e.rtt.smoothed()));
+                }
+                start.len() < wanted
+            });
+        }
         let seeds = seeds.into_iter().map(|c| (c, None));
         Candidates::new(self.me.id, target, shape, start.into_iter().chain(seeds))
     }
@@ -238,7 +243,7 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// Hearsay from answers: all of it when we search near ourselves, a random part otherwise.
     fn learn_from(&mut self, id: u64, contacts: &[Contact<P>]) {
         let Some(lookup) = self.lookups.get(&id) else { return };
-        let all = matches!(lookup.goal, Goal::Join | Goal::Fill);
+        let all = matches!(lookup.goal, Goal::Join | Goal::Fill | Goal::Reunite);
         let sample = 3.min(contacts.len());
         for i in 0..if all { contacts.len() } else { sample } {
             let at = if all { i } else { self.below(contacts.len()) };

@@ -41,6 +41,8 @@ pub(super) enum Purpose {
     Exchange,
     /// Bucket refresh.
     Refresh,
+    /// Does one of the lost live after all?
+    Reunite,
     /// Digests of values.
     Offer,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use homing_base::NodeId;
 
 use super::contact::{Contact, Place, id_prefix};
-use super::limits::{CANDIDATES_MAX, CANDIDATES_PER_PATH, GROUP_PER_LOOKUP, PATH_WIDTH};
+use super::limits::{CANDIDATES_MAX, CANDIDATES_PER_PATH, GROUP_PER_LOOKUP, K_MAX, PATH_WIDTH};
 
 /// Where a candidate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +157,8 @@ impl<P: Place> Candidates<P> {
     }
 
     fn truncate(&mut self) {
-        let max = CANDIDATES_MAX + (self.shape.paths - 1) * CANDIDATES_PER_PATH;
+        let wide = CANDIDATES_MAX.max(3 * self.shape.k.min(K_MAX)).max(self.shape.k);
+        let max = wide + (self.shape.paths - 1) * CANDIDATES_PER_PATH;
         while self.list.len() > max {
             let last = self.list.iter().rposition(|c| c.state == State::Fresh);
             let Some(last) = last else { return };

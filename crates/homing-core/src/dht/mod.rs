@@ -22,8 +22,10 @@ pub mod io;
 pub mod limits;
 pub mod lookup;
 pub mod message;
+mod proximity;
 pub mod rate;
 mod recovery;
+mod reunion;
 pub mod rtt;
 mod serve;
 pub mod store;
@@ -41,7 +43,7 @@ use homing_base::{Mono, NodeId, Now};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-pub use config::{Config, Intervals, Recovery};
+pub use config::{Config, Intervals, Recovery, Unworkable};
 pub use contact::{Contact, Distance, Place, Reach};
 pub use io::{Class, CommandId, DhtCommand, DhtInput, DhtOutput, Outcome, Report, Stats, Step};
 pub use message::{Body, Message, Verdict};
@@ -50,6 +52,7 @@ pub use value::{Kind, Slot, Unbelievable, Value};
 use churn::Estimates;
 use drive::Lookup;
 use flight::{Flights, Purpose};
+use proximity::Swaps;
 use rate::Rates;
 use recovery::Timers;
 use rtt::Rtt;
@@ -78,6 +81,8 @@ pub struct Dht<P: Place, V: Value> {
     verify: VecDeque<Contact<P>>,
     fresh: VecDeque<NodeId>,
     doubted: VecDeque<u64>,
+    lost: Vec<Contact<P>>,
+    swaps: Swaps,
     timers: Timers,
     fill_rounds: u32,
     started: Mono,
@@ -87,8 +92,14 @@ pub struct Dht<P: Place, V: Value> {
 
 impl<P: Place, V: Value> Dht<P, V> {
     /// A node that knows nobody; `server`: it serves others. Give it [`DhtCommand::Join`].
+    ///
+    /// # Panics
+    /// When [`Config::check`] refuses the settings: check them where they come from.
     #[must_use]
     pub fn new(config: Config, me: Contact<P>, server: bool, seed: [u8; 32], now: Now) -> Self {
+        if let Err(unworkable) = config.check() {
+            panic!("settings were not checked: {unworkable}");
+        }
         let mut chance = ChaCha8Rng::from_seed(seed);
         Self {
             table: Table::new(me.id, config.k, config.ip_caps),
@@ -103,6 +114,8 @@ impl<P: Place, V: Value> Dht<P, V> {
             verify: VecDeque::new(),
             fresh: VecDeque::new(),
             doubted: VecDeque::new(),
+            lost: Vec::new(),
+            swaps: Swaps::default(),
             timers: Timers::default(),
             fill_rounds: 0,
             started: now.mono,

@@ -14,7 +14,9 @@ use super::contact::{Contact, Distance, Place, flip_bit, id_prefix};
 use super::drive::Goal;
 use super::flight::Purpose;
 use super::io::{Class, CommandId, DhtOutput, Outcome, Report};
-use super::limits::{FRESH_MAX, KNOWN_MAX, OFFER_MAX, PERSIST_INTERVAL, PERSIST_MAX};
+use super::limits::{
+    FRESH_MAX, KNOWN_MAX, OFFER_MAX, PERSIST_INTERVAL, PERSIST_MAX, REUNITE_INTERVAL,
+};
 use super::message::Body;
 use super::store::digest;
 use super::value::{Slot, Value};
@@ -23,11 +25,11 @@ use super::value::{Slot, Value};
 const VERIFY_JOINING: Duration = Duration::from_millis(50);
 const VERIFY_STEADY: Duration = Duration::from_millis(500);
 /// A node counts as joining for so long after its start.
-const JOINING: Duration = Duration::from_secs(60);
+pub(super) const JOINING: Duration = Duration::from_secs(60);
 /// Pings of one probe tick: suspects, then one stale entry.
 const SUSPECTS_PER_TICK: usize = 2;
-/// Siblings probed with each exchange.
-const SIBLINGS_PER_EXCHANGE: usize = 3;
+/// Siblings probed with each exchange, as a share of k: whoever is silent is found out within four.
+const SIBLINGS_SHARE: usize = 5;
 /// Holders of a value, closest first, that offer it to a newcomer.
 const HANDING_ON: usize = 2;
 /// Refreshes right after joining, one per second.
@@ -43,9 +45,10 @@ pub(super) enum Timer {
     Republish,
     Sweep,
     Persist,
+    Reunite,
 }
 
-const TIMERS: [Timer; 8] = [
+const TIMERS: [Timer; 9] = [
     Timer::Exchange,
     Timer::Probe,
     Timer::Refresh,
@@ -54,6 +57,7 @@ const TIMERS: [Timer; 8] = [
     Timer::Republish,
     Timer::Sweep,
     Timer::Persist,
+    Timer::Reunite,
 ];
 
 /// One deadline per timer; all rest until the node joins.
@@ -145,6 +149,10 @@ impl<P: Place, V: Value> Dht<P, V> {
                 self.persist();
                 PERSIST_INTERVAL
             }
+            Timer::Reunite => {
+                self.call_lost(now);
+                REUNITE_INTERVAL
+            }
         }
     }
 
@@ -160,6 +168,7 @@ impl<P: Place, V: Value> Dht<P, V> {
                 Timer::Republish => self.config.republish,
                 Timer::Sweep => self.config.sweep,
                 Timer::Persist => PERSIST_INTERVAL,
+                Timer::Reunite => REUNITE_INTERVAL,
             };
             // A node that joins again does not put off what it was going to do.
             let at = now.mono.after(self.jittered(interval)).min(self.timers.0[timer as usize]);
@@ -209,9 +218,9 @@ impl<P: Place, V: Value> Dht<P, V> {
             .collect();
         quiet.sort_by_key(|(heard, _)| *heard);
         let recent = self.intervals().exchange;
-        for (heard, contact) in quiet.into_iter().take(SIBLINGS_PER_EXCHANGE) {
+        for (heard, contact) in quiet.into_iter().take(self.config.k.div_ceil(SIBLINGS_SHARE)) {
             if now.mono.since(heard) > recent {
-                self.ping(contact, Purpose::Probe, now);
+                self.queue_verification(&contact);
             }
         }
     }
@@ -292,7 +301,9 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     fn evict_dead(&mut self) {
         for id in self.table.dead() {
-            self.table.evict(&id);
+            if let Some(contact) = self.table.evict(&id) {
+                self.mourn(contact);
+            }
             self.estimates.death();
             self.stats.evicted += 1;
             self.doubt(&id);
@@ -305,7 +316,7 @@ impl<P: Place, V: Value> Dht<P, V> {
     }
 
     /// At most one ping per bucket is in flight. `false`: not now.
-    fn ping(&mut self, contact: Contact<P>, purpose: Purpose, now: Now) -> bool {
+    pub(super) fn ping(&mut self, contact: Contact<P>, purpose: Purpose, now: Now) -> bool {
         let bucket = self.table.bucket_of(&contact.id);
         let busy = self.flights.pings().any(|f| self.table.bucket_of(&f.to.id) == bucket);
         !busy && self.ask(contact, Body::Ping, purpose, now)
@@ -323,42 +334,6 @@ impl<P: Place, V: Value> Dht<P, V> {
                 return;
             }
             self.verify.push_back(contact);
-        }
-    }
-
-    // ---- proximity
-
-    /// Random sampling: one spare of a full bucket is pinged.
-    fn sample(&mut self, now: Now) {
-        let spares = self.table.spares().len();
-        if spares == 0 {
-            return;
-        }
-        let at = self.below(spares);
-        let contact = self.table.spares()[at].contact.clone();
-        if self.table.has_room_for(&contact) {
-            self.queue_verification(&contact);
-        } else {
-            self.ping(contact, Purpose::Sample, now);
-        }
-    }
-
-    /// A spare answered in `rtt`. If that is under 0.9 of the slowest entry of its bucket, it takes
-    /// that place; siblings and entries younger than one probe keep theirs.
-    pub(super) fn consider_faster(&mut self, spare: &Contact<P>, rtt: Duration, now: Now) {
-        let stale = self.intervals().stale;
-        let range = self.table.bucket(self.table.bucket_of(&spare.id));
-        let sibling_end = self.config.k;
-        let slowest = self.table.entries()[range.clone()]
-            .iter()
-            .zip(range)
-            .filter(|(e, i)| *i >= sibling_end && now.mono.since(e.since) > stale.min(JOINING))
-            .filter_map(|(e, _)| e.rtt.smoothed().map(|rtt| (rtt, e.contact.id)))
-            .max();
-        if let Some((slow, id)) = slowest.filter(|(slow, _)| rtt < slow.mul_f64(0.9)) {
-            let _ = slow;
-            self.table.replace(&id, spare, now.mono);
-            self.stats.replaced += 1;
         }
     }
 

@@ -5,11 +5,13 @@ use homing_base::{NodeId, Now, Wall};
 use super::contact::{Contact, Distance, Place, id_prefix};
 use super::io::Class;
 use super::limits::{
-    CACHE_LIFE_MAX, CACHE_LIFE_MIN, CONTACTS_PER_ANSWER_MAX, FRESH_MAX, KNOWN_MAX, OFFER_MAX,
-    VALUES_PER_ANSWER_MAX, VERIFY_QUEUE_MAX,
+    CACHE_LIFE_MAX, CACHE_LIFE_MIN, FRESH_MAX, GROUP_PER_QUEUE, KNOWN_MAX, OFFER_MAX,
+    VALUES_PER_ANSWER_MAX, VERIFY_QUEUE_MAX, contact_bytes_max,
 };
 use super::message::{Body, Message, Verdict};
+use super::table::Entry;
 use super::value::{Slot, Unbelievable, Value};
+use super::wire::contact_len;
 use super::{Dht, Recovery};
 
 impl<P: Place, V: Value> Dht<P, V> {
@@ -36,7 +38,7 @@ impl<P: Place, V: Value> Dht<P, V> {
                 Body::Stored { verdict: self.store(slot, &value, from.id, now) }
             }
             Body::Exchange { known, fresh, session_s } => {
-                self.compare_siblings(&from, &known, fresh, session_s)
+                self.compare_siblings(&from, &known, fresh, session_s, now)
             }
             Body::Offer { digests } => {
                 let digests = &digests[..digests.len().min(OFFER_MAX)];
@@ -68,9 +70,19 @@ impl<P: Place, V: Value> Dht<P, V> {
     pub(super) fn queue_verification(&mut self, contact: &Contact<P>) {
         let queued = self.verify.iter().any(|c| c.id == contact.id)
             || self.flights.to(&contact.id).next().is_some();
-        if !queued && self.verify.len() < VERIFY_QUEUE_MAX {
+        if !queued && !self.queue_is_crowded(contact) && self.verify.len() < VERIFY_QUEUE_MAX {
             self.verify.push_back(contact.clone());
         }
+    }
+
+    /// Hearsay must not aim us at one network: see [`GROUP_PER_QUEUE`].
+    fn queue_is_crowded(&self, contact: &Contact<P>) -> bool {
+        let Some(group) = contact.place.group().filter(|_| self.config.ip_caps) else {
+            return false;
+        };
+        let same = |c: &Contact<P>| c.place.group() == Some(group);
+        let waiting = self.verify.iter().filter(|c| same(c)).count();
+        waiting + self.flights.pings().filter(|f| same(&f.to)).count() >= GROUP_PER_QUEUE
     }
 
     /// A goodbye is believed of a contact that we know, and only as far as doubting it.
@@ -81,9 +93,18 @@ impl<P: Place, V: Value> Dht<P, V> {
         }
     }
 
+    /// The closest that we know, closest first: k of them, or as many as an answer has room for.
     fn near(&self, target: &NodeId, asker: &NodeId) -> Vec<Contact<P>> {
-        let n = self.config.k.min(CONTACTS_PER_ANSWER_MAX);
-        self.table.closest(target, n, Some(asker))
+        let mut contacts = self.table.closest(target, self.config.k, Some(asker));
+        let mut left = contact_bytes_max(self.config.k);
+        let room = |c: &Contact<P>| {
+            let len = contact_len(c);
+            left = left.checked_sub(len)?;
+            Some(len)
+        };
+        let fitting = contacts.iter().map_while(room).count();
+        contacts.truncate(fitting);
+        contacts
     }
 
     fn find_here(&self, slot: &Slot, now: Now) -> Vec<V::Wire> {
@@ -155,6 +176,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         known: &[u64],
         fresh: Vec<Contact<P>>,
         session_s: u32,
+        now: Now,
     ) -> Body<P, V::Wire> {
         let trusted = self.table.entry(&from.id).is_some();
         if trusted {
@@ -166,9 +188,22 @@ impl<P: Place, V: Value> Dht<P, V> {
         }
         let known = &known[..known.len().min(KNOWN_MAX)];
         let unknown = |c: &Contact<P>| !known.contains(&id_prefix(&c.id));
-        let contacts = self.near(&from.id, &from.id).into_iter().filter(unknown).collect();
+        let contacts: Vec<_> = self.near(&from.id, &from.id).into_iter().filter(unknown).collect();
+        if trusted {
+            contacts.iter().for_each(|c| self.settle_dispute(c, now));
+        }
         let doubted = known.iter().filter(|p| self.doubts(**p)).copied().collect();
         Body::Siblings { contacts, doubted, session_s: self.session_s() }
+    }
+
+    /// A sibling leaves out somebody whom we would name to it: one of us is wrong, and a ping tells
+    /// who. So news of a death travels against the direction of the question, too.
+    fn settle_dispute(&mut self, contact: &Contact<P>, now: Now) {
+        let recent = self.intervals().exchange;
+        let quiet = |e: &Entry<P>| now.mono.since(e.heard) > recent;
+        if self.table.is_sibling(&contact.id) && self.table.entry(&contact.id).is_some_and(quiet) {
+            self.queue_verification(contact);
+        }
     }
 
     fn doubts(&self, prefix: u64) -> bool {

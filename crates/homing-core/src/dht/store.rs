@@ -31,6 +31,12 @@ pub struct Held<V> {
     bytes: u32,
 }
 
+impl<V: Value> Held<V> {
+    fn is_over(&self, now: Now) -> bool {
+        self.until <= now.wall || !self.value.is_current(now)
+    }
+}
+
 /// Bounds, so that tests and small machines can choose lower ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -89,6 +95,12 @@ impl<V: Value> Values<V> {
         self.order.is_empty()
     }
 
+    /// Peers whose stores are accounted for: at most one per copy.
+    #[must_use]
+    pub fn storers(&self) -> usize {
+        self.usage.len()
+    }
+
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -106,7 +118,7 @@ impl<V: Value> Values<V> {
             _ => (*slot, *slot),
         };
         let held = self.slots.range(from..=to).flat_map(|(_, held)| held);
-        held.filter(move |h| h.until > now.wall && h.value.is_current(now)).map(|h| &h.value)
+        held.filter(move |h| !h.is_over(now)).map(|h| &h.value)
     }
 
     /// All copies with their slots.
@@ -127,8 +139,10 @@ impl<V: Value> Values<V> {
             return Verdict::Full;
         }
         let (signer, by) = (value.signer(), self.account(by));
+        if !self.has_place_in_slot(&slot, &signer, now) {
+            return Verdict::Full;
+        }
         self.remove(&slot, &signer);
-        self.make_room_in_slot(&slot);
         let until = until.min(value.expires());
         self.order.insert((self.common_bits(&slot), now.mono, slot, signer));
         self.charge(by, bytes, true);
@@ -139,10 +153,14 @@ impl<V: Value> Values<V> {
         Verdict::Kept
     }
 
-    /// The verdict if a copy of the same signer is here already and not older.
+    /// The verdict if a copy of the same signer is here already and not older. One that has expired but
+    /// was not swept yet pins nothing.
     fn compare(&mut self, slot: &Slot, value: &V, until: Wall, now: Now) -> Option<Verdict> {
         let signer = value.signer();
         let held = self.slots.get_mut(slot)?.iter_mut().find(|h| h.value.signer() == signer)?;
+        if !held.value.is_current(now) {
+            return None;
+        }
         match value.precedence(&held.value) {
             Ordering::Less => Some(Verdict::Stale),
             Ordering::Equal => {
@@ -165,15 +183,20 @@ impl<V: Value> Values<V> {
         !full || self.common_bits(slot) > first
     }
 
-    /// A slot that is full gives up the claim that expires first.
-    fn make_room_in_slot(&mut self, slot: &Slot) {
+    /// First come, first kept: a full slot takes a newer version of what it has, and a newcomer only
+    /// in the place of a copy that is over. So nobody is pushed out, however many claim the same.
+    fn has_place_in_slot(&mut self, slot: &Slot, signer: &NodeId, now: Now) -> bool {
         let Some(held) = self.slots.get(slot).filter(|h| h.len() >= slot.capacity()) else {
-            return;
+            return true;
         };
-        let first = held.iter().min_by_key(|h| (h.value.expires(), h.value.signer()));
-        if let Some(signer) = first.map(|h| h.value.signer()) {
-            self.remove(slot, &signer);
+        if held.iter().any(|h| h.value.signer() == *signer) {
+            return true;
         }
+        let over = held.iter().find(|h| h.is_over(now)).map(|h| h.value.signer());
+        if let Some(over) = over {
+            self.remove(slot, &over);
+        }
+        over.is_some()
     }
 
     fn shed(&mut self) {
@@ -220,9 +243,11 @@ impl<V: Value> Values<V> {
 
     /// Drops what is over. Returns how many.
     pub fn sweep(&mut self, now: Now) -> usize {
-        let over = |h: &Held<V>| h.until <= now.wall || !h.value.is_current(now);
-        let gone: Vec<_> =
-            self.iter().filter(|(_, h)| over(h)).map(|(s, h)| (*s, h.value.signer())).collect();
+        let gone: Vec<_> = self
+            .iter()
+            .filter(|(_, h)| h.is_over(now))
+            .map(|(s, h)| (*s, h.value.signer()))
+            .collect();
         for (slot, signer) in &gone {
             self.remove(slot, signer);
         }

@@ -123,7 +123,8 @@ impl<P: Place> Table<P> {
         let place = match self.position(id) {
             Ok(i) | Err(i) => i,
         };
-        place < self.k || self.entries[..place].iter().filter(|e| e.failures == 0).count() < self.k
+        let sound = self.entries[..place].iter().filter(|e| e.failures == 0);
+        place < self.k || sound.take(self.k).count() < self.k
     }
 
     /// The bucket that `id` belongs to.
@@ -252,11 +253,10 @@ impl<P: Place> Table<P> {
         self.add_spare(&entry.contact, None);
     }
 
-    /// Forgets a contact; `true` if it was known.
-    pub fn evict(&mut self, id: &NodeId) -> bool {
-        let Ok(at) = self.position(id) else { return false };
-        self.remove_at(at);
-        true
+    /// Forgets a contact and returns it, if it was known.
+    pub fn evict(&mut self, id: &NodeId) -> Option<Contact<P>> {
+        let at = self.position(id).ok()?;
+        Some(self.remove_at(at).contact)
     }
 
     fn remove_at(&mut self, at: usize) -> Entry<P> {
@@ -324,8 +324,8 @@ impl<P: Place> Table<P> {
     pub fn has_room_for(&self, contact: &Contact<P>) -> bool {
         let bucket = self.bucket(self.bucket_of(&contact.id));
         contact.id != self.me
-            && self.position(&contact.id).is_err()
             && (bucket.len() < self.k || self.is_sibling(&contact.id))
+            && self.position(&contact.id).is_err()
             && !self.crowded(contact, bucket)
     }
 

@@ -250,14 +250,18 @@ pub(super) fn reach_len(reach: &Reach) -> usize {
     ID_LEN + direct + reach.relay.as_ref().map_or(0, |r| cbor::encode(r.as_ref()).len())
 }
 
+/// Bytes of a contact.
+pub(super) fn contact_len<P: Place>(contact: &Contact<P>) -> usize {
+    1 + ID_LEN + contact.place.wire_len()
+}
+
 /// Bytes of a message.
 pub(super) fn message_len<P: Place, V: Value>(message: &Message<P, V::Wire>) -> usize {
     let numbers = |list: &[u64]| {
         head_len(list.len() as u64) + list.iter().map(|n| head_len(*n)).sum::<usize>()
     };
     let contacts = |list: &[Contact<P>]| {
-        let each = |c: &Contact<P>| 1 + ID_LEN + c.place.wire_len();
-        head_len(list.len() as u64) + list.iter().map(each).sum::<usize>()
+        head_len(list.len() as u64) + list.iter().map(contact_len).sum::<usize>()
     };
     let value = |wire: &V::Wire| bytes_len(V::wire_len(wire));
     let slot_len = 1 + ID_LEN;

@@ -181,3 +181,139 @@ fn equal_seeds_and_inputs_give_equal_outputs() {
     assert!(first.len() > 20, "{}", first.len());
     assert_eq!(first, outputs());
 }
+
+/// One victim's /24, under ever new identities.
+fn aimed(n: u16) -> Contact<Reach> {
+    place(id(n), SocketAddr::from(([203, 0, 113, 7], 1_000 + n)))
+}
+
+#[test]
+fn lies_about_a_victims_address_make_us_send_it_less_than_they_cost_the_liar() {
+    let mut dht = joined(0, 1..30);
+    let (mut lies, mut lie_bytes, mut aimed_bytes) = (0u16, 0, 0);
+    for second in 1..600 {
+        dht.handle(at(second), DhtInput::Wakeup);
+        let command = DhtCommand::FindNode { target: id(3_000 + second as u16) };
+        dht.handle(at(second), DhtInput::Command { id: CommandId(second), command });
+        for (to, message) in sent(&mut dht) {
+            if to.place.direct.is_some_and(|a| a.ip() == aimed(0).place.direct.expect("given").ip())
+            {
+                aimed_bytes += super::super::wire::encode(&message).len();
+                continue;
+            }
+            let lie = match message.body {
+                Body::FindNode { .. } => {
+                    lies += 20;
+                    Body::Nodes { contacts: (lies - 20..lies).map(|n| aimed(1_000 + n)).collect() }
+                }
+                Body::Exchange { .. } => {
+                    Body::Siblings { contacts: vec![], doubted: vec![], session_s: 60 }
+                }
+                _ => Body::Pong,
+            };
+            let answer = Message { id: message.id, server: true, body: lie };
+            lie_bytes += super::super::wire::encode(&answer).len();
+            dht.handle(at(second), DhtInput::Message { from: to, message: answer });
+        }
+    }
+    assert!(lies > 1_000, "{lies}");
+    assert!(
+        aimed_bytes * 5 < lie_bytes,
+        "{aimed_bytes} bytes sent to the victim, {lie_bytes} by liars"
+    );
+    assert!(dht.table().entries().iter().all(|e| e.contact.place != aimed(0).place));
+}
+
+#[test]
+fn whoever_names_us_to_ourselves_makes_us_neither_ping_nor_store_ourselves() {
+    let mut dht = joined(0, 1..30);
+    for second in 1..300 {
+        dht.handle(at(second), DhtInput::Wakeup);
+        for (to, message) in sent(&mut dht) {
+            assert_ne!(to.id, id(0));
+            let body = match message.body {
+                Body::FindNode { .. } => Body::Nodes { contacts: vec![contact(0); 20] },
+                Body::Exchange { .. } => Body::Siblings {
+                    contacts: vec![contact(0); 20],
+                    doubted: vec![],
+                    session_s: 60,
+                },
+                _ => Body::Pong,
+            };
+            let answer = Message { id: message.id, server: true, body };
+            dht.handle(at(second), DhtInput::Message { from: to, message: answer });
+        }
+    }
+    assert!(dht.table().entry(&id(0)).is_none());
+}
+
+#[test]
+fn one_of_the_lost_that_answers_leads_to_the_others() {
+    let mut dht = joined(0, 1..10);
+    dht.mourn(contact(40));
+    let (to, call) = wake_until(&mut dht, at(60), |(to, _)| to.id == id(40));
+    assert_eq!(call.body, Body::FindNode { target: id(0) });
+    let body = Body::Nodes { contacts: (41..50).map(contact).collect() };
+    let answer = Message { id: call.id, server: true, body };
+    dht.handle(at(60), DhtInput::Message { from: to, message: answer });
+    let asked: Vec<_> = sent(&mut dht).into_iter().map(|(to, _)| to.id).collect();
+    assert!(!asked.is_empty() && asked.iter().all(|i| (40..50).any(|n| id(n) == *i)), "{asked:?}");
+}
+
+#[test]
+fn the_lost_are_a_bounded_memory_and_calling_them_is_rare() {
+    let mut dht = joined(0, 1..10);
+    (100..400).for_each(|n| dht.mourn(contact(n)));
+    assert_eq!(dht.lost.len(), limits::LOST_MAX);
+    let mut called = 0;
+    for second in 1..=600 {
+        dht.handle(at(second), DhtInput::Wakeup);
+        called +=
+            sent(&mut dht).iter().filter(|(to, _)| (100..400).any(|n| id(n) == to.id)).count();
+    }
+    assert!((10..=30).contains(&called), "{called}");
+}
+
+#[test]
+fn faster_contacts_take_at_most_three_tenths_of_a_bucket_per_hour() {
+    let mut dht = joined(0, 1..2);
+    let far: Vec<_> = (10..400).filter(|n| dht.table.bucket_of(&id(*n)) == 0).collect();
+    let (old, new) = (&far[..20], &far[20..]);
+    for n in old {
+        dht.table.admit(&contact(*n), at(0).mono);
+        let entry = dht.table.entry_mut(&id(*n)).expect("admitted");
+        entry.rtt.sample(Duration::from_millis(200));
+    }
+    // A node of 20 siblings keeps those whatever happens: make the bucket reach beyond them.
+    let near = (400..2_000).filter(|n| dht.table.bucket_of(&id(*n)) > 0).take(60);
+    let near: Vec<_> = near.collect();
+    near.into_iter().for_each(|n| {
+        dht.table.admit(&contact(n), at(0).mono);
+    });
+    for n in new.iter().take(100) {
+        dht.consider_faster(&contact(*n), Duration::from_millis(10), at(600));
+    }
+    assert_eq!(dht.stats().replaced, 6);
+    for n in new.iter().skip(100).take(60) {
+        dht.consider_faster(&contact(*n), Duration::from_millis(10), at(600 + 3_601));
+    }
+    assert_eq!(dht.stats().replaced, 12);
+}
+
+#[test]
+fn settings_that_no_node_can_run_with_are_named() {
+    let good = Config::default();
+    assert_eq!(good.check(), Ok(()));
+    let k = Config { k: 41, ..good.clone() };
+    assert_eq!(k.check().unwrap_err().to_string(), "k is 41: a node works with 2 to 40");
+    let alpha = Config { alpha: 21, ..good.clone() };
+    assert_eq!(alpha.check().unwrap_err().to_string(), "alpha is 21: between 1 and k, which is 20");
+    for bad in [
+        Config { k: 1, ..good.clone() },
+        Config { paths: 9, ..good.clone() },
+        Config { pace: f64::NAN, ..good.clone() },
+        Config { pace: 0.0, ..good },
+    ] {
+        assert!(bad.check().is_err(), "{bad:?}");
+    }
+}

@@ -63,20 +63,41 @@ fn an_address_finds_the_record_whose_node_id_it_abbreviates() {
     assert_eq!(found, [id(7)]);
 }
 
+fn planner() -> homing_base::Name {
+    "planner".parse().expect("a name")
+}
+
+fn claim(values: &mut Values<Record>, n: u16, sequence: u64, now: Now) -> Verdict {
+    let key = key(n);
+    let mut claim = AgentRecord::new(key.public(), InstanceId([2; 32]), Seq(sequence), now.wall);
+    claim.name = Some(planner());
+    let claim = claim.sign(&key).expect("within bounds");
+    values.put(Slot::name(&planner()), claim, id(99), Wall(u64::MAX), now)
+}
+
 #[test]
-fn a_name_keeps_a_bounded_set_of_claims() {
+fn whoever_claimed_a_name_first_stays_and_only_an_expired_claim_makes_room() {
     let mut values = values(Quota::default());
-    let name: homing_base::Name = "planner".parse().expect("a name");
-    let slot = Slot::name(&name);
-    for n in 1..=20u16 {
-        let key = key(n);
-        let now = at(u64::from(n));
-        let mut claim = AgentRecord::new(key.public(), InstanceId([2; 32]), Seq(1), now.wall);
-        claim.name = Some(name.clone());
-        let claim = claim.sign(&key).expect("within bounds");
-        assert_eq!(values.put(slot, claim, id(99), Wall(u64::MAX), now), Verdict::Kept);
+    let slot = Slot::name(&planner());
+    for n in 1..=100u16 {
+        let kept = usize::from(n) <= limits::CLAIMS_PER_NAME_MAX;
+        let verdict = if kept { Verdict::Kept } else { Verdict::Full };
+        assert_eq!(claim(&mut values, n, 1, at(u64::from(n))), verdict, "claimant {n}");
     }
-    assert_eq!(values.find(&slot, at(21)).count(), limits::CLAIMS_PER_NAME_MAX);
+    assert_eq!(claim(&mut values, 3, 2, at(200)), Verdict::Kept);
+    let signers = |values: &Values<Record>, now| {
+        let mut all: Vec<_> = values.find(&slot, now).map(Record::node_id).collect();
+        all.sort_unstable();
+        all
+    };
+    let mut first: Vec<_> = (1..=8).map(id).collect();
+    first.sort_unstable();
+    assert_eq!(signers(&values, at(201)), first);
+    // The first claim is over after a day; one newcomer, and only one, takes its place.
+    let later = at(24 * 3_600 + 1);
+    assert_eq!(claim(&mut values, 50, 1, later), Verdict::Kept);
+    assert_eq!(claim(&mut values, 51, 1, later), Verdict::Full);
+    assert_eq!(signers(&values, later).len(), limits::CLAIMS_PER_NAME_MAX);
     assert_eq!(
         values.put(slot, record(1, 1, at(0)), id(9), Wall(u64::MAX), at(0)),
         Verdict::Refused
@@ -98,6 +119,35 @@ fn when_full_the_most_distant_goes_first_and_nothing_grows() {
         values.iter().map(|(slot, _)| Distance::between(&id(0), &slot.key).common_bits()).collect();
     held.sort_unstable();
     assert_eq!(held, all[all.len() - 10..]);
+}
+
+#[test]
+fn a_flood_from_thousands_of_storers_stays_within_records_bytes_and_accounts() {
+    let quota = Quota { records: 50, bytes: 20_000, ..Quota::default() };
+    let mut values = values(quota);
+    let records: Vec<_> = (1..300).map(|n| record(n, 1, at(0))).collect();
+    for by in 0..=u16::MAX {
+        let value = records[usize::from(by) % records.len()].clone();
+        let slot = Slot::agent(value.node_id());
+        let storer =
+            NodeId([by.to_be_bytes()[0], by.to_be_bytes()[1]].repeat(16).try_into().expect("32"));
+        values.put(slot, value, storer, Wall(u64::MAX), at(0));
+        assert!(values.len() <= 50 && values.bytes() <= 20_000 && values.storers() <= 50);
+    }
+    assert!(values.len() > 40, "{}", values.len());
+}
+
+#[test]
+fn the_highest_sequence_there_is_pins_only_its_own_signer_and_only_until_it_expires() {
+    let mut values = values(Quota::default());
+    assert_eq!(put(&mut values, 1, u64::MAX, 9, at(0)), Verdict::Kept);
+    assert_eq!(put(&mut values, 1, u64::MAX - 1, 9, at(1)), Verdict::Stale);
+    assert_eq!(put(&mut values, 2, 7, 9, at(1)), Verdict::Kept);
+    assert_eq!(Seq(u64::MAX).next(at(2).wall), Seq(u64::MAX));
+    let over = at(24 * 3_600 + 1);
+    assert_eq!(put(&mut values, 1, 8, 9, over), Verdict::Kept);
+    let held: Vec<_> = values.find(&Slot::agent(id(1)), over).map(|r| r.sequence).collect();
+    assert_eq!(held, [Seq(8)]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The byte form.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::super::wire::{decode, encode};
@@ -57,9 +59,46 @@ fn an_answer_with_twenty_contacts_fits_its_bound() {
     assert_eq!(bytes.len(), 1_770);
 }
 
+/// A node that only a relay leads to, with a name as long as they come in practice.
+fn behind_relay(n: u16) -> Contact<Reach> {
+    let relay: homing_base::RelayRef =
+        format!("https://relay-{n:05}.eu-central.example.org:443/").parse().expect("a relay");
+    let instance = InstanceId([1; 32]);
+    Contact { id: id(n), place: Reach { instance, direct: None, relay: Some(Arc::new(relay)) } }
+}
+
+#[test]
+fn contacts_that_only_a_relay_leads_to_are_left_out_from_the_far_end_when_they_do_not_fit() {
+    let mut dht = node(0);
+    for n in 1..30 {
+        dht.table.admit(&behind_relay(n), at(0).mono);
+    }
+    let target = id(500);
+    let answer = says(&mut dht, 99, request(u32::MAX, Body::FindNode { target }), at(1));
+    let bytes = encode(&answer[0]);
+    let Body::Nodes { contacts } = &answer[0].body else { panic!("{answer:?}") };
+    assert!(bytes.len() <= limits::NODES_ANSWER_BYTES_MAX, "{}", bytes.len());
+    assert!(bytes.len() > limits::NODES_ANSWER_BYTES_MAX - 150, "{}", bytes.len());
+    let closest = dht.table.closest(&target, 20, None);
+    assert!(contacts.len() < closest.len(), "{}", contacts.len());
+    assert_eq!(contacts[..], closest[..contacts.len()]);
+}
+
+#[test]
+fn a_wider_k_has_a_wider_answer() {
+    let config = Config { k: 40, ..Config::default() };
+    let mut dht = RealDht::new(config, contact(0), true, [3; 32], at(0));
+    for n in 1..60 {
+        dht.table.admit(&contact(n), at(0).mono);
+    }
+    let answer = says(&mut dht, 99, request(1, Body::FindNode { target: id(500) }), at(1));
+    assert!(matches!(&answer[0].body, Body::Nodes { contacts } if contacts.len() == 40));
+    assert_eq!(decode(&encode(&answer[0])).as_ref(), Ok(&answer[0]));
+}
+
 #[test]
 fn lists_longer_than_their_bounds_are_refused() {
-    let contacts = (0..21).map(contact).collect();
+    let contacts = (0..41).map(contact).collect();
     assert!(decode(&encode(&request(1, Body::Nodes { contacts }))).is_err());
     assert!(decode(&encode(&request(1, Body::Offer { digests: vec![1; 65] }))).is_err());
 }
