@@ -19,6 +19,13 @@ impl Chance {
     }
 
     /// `duration` ± 25 %, so that many agents do not act in step.
+    /// The seed of another machine's chance.
+    pub(crate) fn bytes(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.0.fill_bytes(&mut bytes);
+        bytes
+    }
+
     pub(crate) fn jitter(&mut self, duration: Duration) -> Duration {
         let share = u32::try_from(self.0.next_u64() % 501).expect("below 501") + 750;
         duration * share / 1_000

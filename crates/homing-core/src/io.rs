@@ -3,15 +3,19 @@
 //! The contract between core and shell is one thing, so it stands in one file: inputs, outputs, what
 //! is stored, commands and their answers, events.
 
+mod discovery;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use homing_base::statement::SignedStatement;
 use homing_base::{Address, InstanceId, Name, NodeId, Record, RelayRef, Scope, Seq, Service, Wall};
 
-use crate::dht::{Contact, Reach};
-pub use crate::discovery::{DhtKey, DhtLookup, DhtRole, DhtSettings};
+pub use crate::dht::{Contact, Reach};
 use crate::message::{ByeReason, Message, Network, Refusal};
+pub use discovery::{
+    Convergence, DhtContactView, DhtKey, DhtLookup, DhtRole, DhtSettings, DhtView,
+};
 
 /// One transport connection on `homing/mesh/1`, named by the shell. Never reused within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -19,7 +19,6 @@
 pub mod agent;
 pub(crate) mod chance;
 pub mod dht;
-pub mod discovery;
 pub mod io;
 pub mod limits;
 pub(crate) mod links;

@@ -64,7 +64,7 @@ pub const TRUST_REPEAT_FIRST: Duration = Duration::from_secs(2);
 pub const DRAIN: Duration = Duration::from_secs(60);
 
 /// Records of peers without a relation that a private node holds, in memory only.
-pub const RECORDS_CACHED_MAX: usize = 256;
+pub const RECORDS_CACHED_MAX: usize = 1_024;
 /// Records that a private node holds in all.
 pub const RECORDS_PRIVATE_MAX: usize = 4_096;
 /// Records that a public node holds: oldest issue is dropped first.
@@ -101,6 +101,57 @@ pub const ALIASES_MAX: usize = 4_096;
 /// A node ID prefix that may stand for a peer, in hex digits.
 pub const PREFIX_DIGITS_MIN: usize = 8;
 
+/// DHT messages of one link per second, sustained: beside [`MESSAGES_PER_SECOND`], so that neither
+/// takes the other's.
+pub const DHT_MESSAGES_PER_SECOND: u64 = 100;
+/// DHT messages of one link at once.
+pub const DHT_MESSAGES_BURST: u64 = 400;
+/// Links that we dialled for the DHT only; the one that was used longest ago makes room.
+pub const DHT_LINKS_MAX: usize = 64;
+/// Links that others dialled for the DHT only; the one heard longest ago makes room.
+pub const DHT_LINKS_INBOUND_MAX: usize = 256;
+/// A link for the DHT only is closed by its dialler after so much silence, by the other side after twice
+/// as much.
+pub const DHT_LINK_IDLE: Duration = Duration::from_secs(30);
+/// Silence after a request that means that such a link is dead.
+pub const DHT_LINK_SILENCE: Duration = Duration::from_secs(3);
+/// Peers that the DHT dials at once, and whose dial is younger than [`DHT_DIAL_PATIENCE`].
+pub const DHT_DIALS_MAX: usize = 24;
+/// Dials for the DHT that have not ended yet, given up or not.
+pub const DHT_DIALS_OPEN_MAX: usize = 96;
+/// Peers that wait to be dialled for the DHT, dialled ones included.
+pub const DHT_CALLS_MAX: usize = 96;
+/// What is queued for a peer that is being dialled for the DHT is given up after this long.
+pub const DHT_DIAL_PATIENCE: Duration = Duration::from_millis(2_500);
+/// Messages queued for one peer that is being dialled.
+pub const DHT_QUEUE_MAX: usize = 8;
+/// An instance that could not be reached is not dialled again for the DHT so soon.
+pub const DHT_UNREACHABLE: Duration = Duration::from_secs(15);
+/// Instances whose unreachability is remembered.
+pub const DHT_UNREACHABLE_MAX: usize = 256;
+/// DHT contacts that are stored for the next start.
+pub const DHT_CONTACTS_MAX: usize = 64;
+/// Newcomers gathered for one join.
+pub const DHT_NEWCOMERS_MAX: usize = 8;
+/// First wait before the network is looked for again while nobody is known; doubles.
+pub const DHT_REJOIN_FIRST: Duration = Duration::from_secs(2);
+/// Longest such wait.
+pub const DHT_REJOIN_MAX: Duration = Duration::from_secs(60);
+/// Least time between two joins because of newcomers; doubles while they bring nobody new.
+pub const DHT_MERGE_FIRST: Duration = Duration::from_secs(5);
+/// Longest such time.
+pub const DHT_MERGE_MAX: Duration = Duration::from_secs(320);
+/// A join that finds so many has met another part of the network.
+pub const DHT_MERGE_GAIN: usize = 3;
+/// The own record is stored in the DHT at most this often when it changes.
+pub const DHT_PUT_INTERVAL: Duration = Duration::from_secs(5);
+/// A role is given up only when it has not fitted for this long.
+pub const DHT_ROLE_PATIENCE: Duration = Duration::from_secs(60);
+/// A lookup in the DHT that has found nothing by then has not found it.
+pub const LOOKUP_DHT_TIMEOUT: Duration = Duration::from_secs(4);
+/// A miss in the DHT holds for so long, when only the agent itself asks again.
+pub const DHT_MISS_MEMORY: Duration = Duration::from_secs(60);
+
 /// Lookups in flight.
 pub const LOOKUPS_MAX: usize = 256;
 /// Neighbours that one lookup asks.
@@ -124,6 +175,8 @@ pub const ECHO_REFUSALS_MAX: u32 = 6;
 
 const _: () = assert!(LINKS_UNPROVEN_MAX < LINKS_MAX && LINKS_STRANGERS_MAX < LINKS_MAX);
 const _: () = assert!(RECORDS_CACHED_MAX < RECORDS_PRIVATE_MAX);
+const _: () = assert!(DHT_LINKS_MAX + DHT_LINKS_INBOUND_MAX + LINKS_STRANGERS_MAX < LINKS_MAX);
+const _: () = assert!(DHT_DIALS_MAX <= DHT_CALLS_MAX && DHT_DIALS_MAX <= DHT_DIALS_OPEN_MAX);
 const _: () = assert!(LOOKUP_TIMEOUT.as_millis() < LOOKUP_TIMEOUT_JOINING.as_millis());
 const _: () = assert!(WATCHES_MAX * 34 + 64 < homing_base::limits::MESSAGE_BYTES_MAX);
 const _: () = assert!(WATCHES_MAX + 8 < homing_base::limits::CBOR_ITEMS_MAX);

@@ -1,9 +1,9 @@
-//! Resolution: local → neighbours → gossip → DHT; the last two answer "not here" until they exist.
+//! Resolution: local → neighbours → gossip → DHT, until a layer knows.
 //!
 //! ```text
 //! lookup(key) ──missed a moment ago──────────────────────────► over, nothing asked
 //!     ├──a flight for this key is up──► share it
-//!     └──ask up to 16 neighbours──all answered, found, or 700 ms──► over
+//!     └──ask up to 16 neighbours──all answered, found, or 700 ms──► the next layer, or over
 //! ```
 //! A flight brings records in by the same door as any other message, verified; here only the
 //! bookkeeping: whom we asked, who answered, when it is over. A node ID is found with the first
@@ -14,15 +14,27 @@ use std::time::Duration;
 
 use homing_base::{Mono, NodeId};
 
-use crate::io::LinkId;
+use crate::io::{Layer, LinkId};
 use crate::limits::{LOOKUP_NEIGHBOURS_MAX, LOOKUPS_MAX, MISS_MEMORY, MISSES_MAX};
 use crate::message::{Ask, AskKey};
 
 /// One shared lookup.
 #[derive(Clone, Debug)]
 pub(crate) struct Flight {
-    pub started: Mono,
     deadline: Mono,
+    /// The layer that is being asked, and since when.
+    layer: Layer,
+    entered: Mono,
+    /// It has said all that it will say.
+    exhausted: bool,
+    /// Something is known already: only a newer record is an answer.
+    wants_news: bool,
+    /// Layers asked so far and the time that each took.
+    pub spent: Vec<(Layer, Duration)>,
+    /// The layer that answered.
+    pub found_in: Option<Layer>,
+    /// How many DHT nodes had shown it.
+    pub replicas: Option<u32>,
     /// Questions without an answer yet.
     open: BTreeMap<u32, LinkId>,
     /// Neighbours asked so far.
@@ -48,6 +60,15 @@ pub(crate) struct Resolver {
     next_id: u32,
 }
 
+impl Flight {
+    /// Notes the time that the layer took, if it was asked at all.
+    fn close_layer(&mut self, now: Mono) {
+        if self.layer != Layer::Neighbours || !self.asked.is_empty() {
+            self.spent.push((self.layer, now.since(self.entered)));
+        }
+    }
+}
+
 impl Resolver {
     pub(crate) fn is_flying(&self, key: &AskKey) -> bool {
         self.flights.contains_key(key)
@@ -59,13 +80,25 @@ impl Resolver {
     }
 
     /// Begins a flight. `false`: too many are up.
-    pub(crate) fn begin(&mut self, now: Mono, key: &AskKey, patience: Duration) -> bool {
+    pub(crate) fn begin(
+        &mut self,
+        now: Mono,
+        key: &AskKey,
+        patience: Duration,
+        wants_news: bool,
+    ) -> bool {
         if self.flights.len() >= LOOKUPS_MAX {
             return false;
         }
         self.flights.entry(key.clone()).or_insert_with(|| Flight {
-            started: now,
             deadline: now.after(patience),
+            layer: Layer::Neighbours,
+            entered: now,
+            exhausted: false,
+            wants_news,
+            spent: Vec::new(),
+            found_in: None,
+            replicas: None,
             open: BTreeMap::new(),
             asked: Vec::new(),
             found_by: None,
@@ -74,10 +107,40 @@ impl Resolver {
         true
     }
 
+    /// The layer that a flight is asking.
+    pub(crate) fn layer_of(&self, key: &AskKey) -> Option<Layer> {
+        self.flights.get(key).map(|f| f.layer)
+    }
+
+    pub(crate) fn wants_news(&self, key: &AskKey) -> bool {
+        self.flights.get(key).is_some_and(|f| f.wants_news)
+    }
+
+    /// The layer before did not know: now `layer` is asked.
+    pub(crate) fn enter(&mut self, now: Mono, key: &AskKey, layer: Layer, patience: Duration) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.close_layer(now);
+        flight.layer = layer;
+        flight.entered = now;
+        flight.deadline = now.after(patience);
+        flight.open.clear();
+    }
+
+    /// The DHT has answered; `replicas`: so many nodes had shown what was wanted.
+    pub(crate) fn on_dht(&mut self, key: &AskKey, replicas: Option<u32>) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.exhausted = flight.layer == Layer::Dht;
+        if replicas.is_some() && flight.found_in.is_none() {
+            flight.found_in = Some(Layer::Dht);
+            flight.replicas = replicas;
+        }
+    }
+
     /// The question to send to one more neighbour; `None`: it was asked, or enough were.
     pub(crate) fn question(&mut self, key: &AskKey, link: LinkId, peer: NodeId) -> Option<Ask> {
         let flight = self.flights.get_mut(key)?;
-        if flight.asked.contains(&peer) || flight.asked.len() >= LOOKUP_NEIGHBOURS_MAX {
+        let late = flight.layer != Layer::Neighbours;
+        if late || flight.asked.contains(&peer) || flight.asked.len() >= LOOKUP_NEIGHBOURS_MAX {
             return None;
         }
         self.next_id = self.next_id.wrapping_add(1);
@@ -101,7 +164,8 @@ impl Resolver {
     pub(crate) fn on_answer(&mut self, key: &AskKey, id: u32, peer: NodeId, found: bool) {
         if let Some(flight) = self.flights.get_mut(key) {
             flight.open.remove(&id);
-            if found && flight.found_by.is_none() {
+            if found && flight.found_in.is_none() {
+                flight.found_in = Some(Layer::Neighbours);
                 flight.found_by = Some(peer);
             }
         }
@@ -122,32 +186,37 @@ impl Resolver {
         self.misses.remove(key);
     }
 
-    /// Flights that are over; misses are remembered. `joining`: neighbours may yet come up, so
-    /// a flight that could ask nobody waits for its deadline.
-    pub(crate) fn land(&mut self, now: Mono, joining: bool) -> Vec<Landing> {
+    /// Flights whose layer is through. `joining`: neighbours may yet come up, so a flight that
+    /// could ask nobody waits for its deadline.
+    pub(crate) fn over(&self, now: Mono, joining: bool) -> Vec<AskKey> {
         let is_over = |key: &AskKey, f: &Flight| {
             let first_counts = !matches!(key, AskKey::Name(_));
-            let all_spoke = f.open.is_empty() && !(joining && f.asked.is_empty());
-            f.known || f.deadline <= now || all_spoke || (first_counts && f.found_by.is_some())
+            let all_spoke = match f.layer {
+                Layer::Neighbours => f.open.is_empty() && !(joining && f.asked.is_empty()),
+                _ => f.exhausted,
+            };
+            let found = first_counts && f.found_in.is_some();
+            f.known || f.deadline <= now || all_spoke || found
         };
-        let over: Vec<AskKey> = self
-            .flights
-            .iter()
-            .filter(|(key, f)| is_over(key, f))
-            .map(|(key, _)| key.clone())
-            .collect();
-        let landed = over.into_iter().filter_map(|key| {
-            let flight = self.flights.remove(&key)?;
-            Some(Landing { key, flight })
-        });
-        let landed: Vec<Landing> = landed.collect();
-        for landing in landed.iter().filter(|l| l.flight.found_by.is_none() && !l.flight.known) {
-            // Nobody was asked: nothing is known about this key.
-            if !landing.flight.asked.is_empty() {
-                self.remember_miss(now, landing.key.clone());
-            }
+        let over = self.flights.iter().filter(|(key, f)| is_over(key, f));
+        over.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Whether what was wanted is known now.
+    pub(crate) fn has_found(&self, key: &AskKey) -> bool {
+        self.flights.get(key).is_some_and(|f| f.known || f.found_in.is_some())
+    }
+
+    /// Ends a flight; a miss is remembered.
+    pub(crate) fn land(&mut self, now: Mono, key: &AskKey) -> Option<Landing> {
+        let mut flight = self.flights.remove(key)?;
+        flight.close_layer(now);
+        // Nobody was asked: nothing is known about this key.
+        let was_asked = !flight.asked.is_empty() || flight.layer > Layer::Neighbours;
+        if was_asked && flight.found_in.is_none() && !flight.known {
+            self.remember_miss(now, key.clone());
         }
-        landed
+        Some(Landing { key: key.clone(), flight })
     }
 
     fn remember_miss(&mut self, now: Mono, key: AskKey) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use homing_base::statement::SignedStatement;
 use homing_base::{InstanceId, Mono, Name, NodeId, Record, Wall};
 
-pub use crate::discovery::{Convergence, DhtContactView, DhtView};
+pub use crate::io::{Convergence, DhtContactView, DhtView};
 use crate::io::{Door, LinkId, TrustState};
 use crate::message::Network;
 

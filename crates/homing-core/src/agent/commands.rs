@@ -28,6 +28,9 @@ impl Agent {
             | Command::Ping { .. }
             | Command::Connect { .. }
             | Command::Alias { peer: Some(_), .. } => return self.begin(now, request, command),
+            Command::DhtLookup { key, timeout } => {
+                return self.look_up_in_dht(now, request, key, timeout);
+            }
             Command::Approve { peer, services, lifetime } => {
                 self.approve(now, &peer, services, lifetime)
             }
@@ -35,7 +38,6 @@ impl Agent {
             Command::Revoke { peer } => self.revoke(now, &peer),
             Command::Authorize { endpoint, service } => self.authorize(now, endpoint, service),
             Command::Alias { name, peer: None } => Ok(self.set_alias(name, None)),
-            Command::DhtLookup { .. } => Err(Failure::Disabled { what: "the DHT" }),
             Command::AddPeer(hint) => self.add_peer(now, hint),
             Command::SetServices(services) => self.set_services(services),
             Command::NetworkChanged => {
@@ -327,6 +329,7 @@ impl Agent {
     }
 
     fn stop(&mut self, now: Now) -> Outcome {
+        self.leave_dht(now);
         let all: Vec<LinkId> = self.links.iter().map(|l| l.id).collect();
         all.into_iter().for_each(|id| self.close(now, id, ByeReason::Stopping));
         self.stopped = true;

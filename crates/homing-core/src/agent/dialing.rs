@@ -32,7 +32,7 @@ enum SeedTarget {
 }
 
 /// One thing to dial, with words for people.
-type Try = (DialTarget, String);
+pub(super) type Try = (DialTarget, String);
 
 impl Agent {
     pub(super) fn plant_seeds(&mut self, now: Now) {
@@ -84,7 +84,7 @@ impl Agent {
         let dial = self.links.link(id).and_then(|l| l.dial);
         match dial.and_then(|d| self.dials.get(&d)) {
             None | Some(Goal::Peer(_)) => true,
-            Some(Goal::Main(expected)) => *expected == peer,
+            Some(Goal::Main(expected) | Goal::Dht(expected)) => *expected == peer,
             Some(Goal::Seed(index)) => match &self.seeds[*index].target {
                 SeedTarget::Relay(_) => true,
                 SeedTarget::Hint(PeerHint::Ticket { record, .. }) => record.node_id() == peer,
@@ -133,6 +133,7 @@ impl Agent {
         match goal {
             Goal::Peer(peer) => self.links.is_connected(peer),
             Goal::Main(peer) => self.main_link(peer).is_some(),
+            Goal::Dht(_) => true,
             Goal::Seed(index) => self.seeds[index]
                 .peer
                 .is_some_and(|peer| peer == self.me || self.links.is_connected(peer)),
@@ -165,6 +166,7 @@ impl Agent {
                 self.attempt(now, goal);
             }
         }
+        self.promote_links(now);
         self.mark_idle(now);
     }
 
@@ -173,10 +175,13 @@ impl Agent {
             Goal::Peer(peer) => self.ways_to(now, peer),
             Goal::Main(peer) => self.way_to_main(peer).into_iter().collect(),
             Goal::Seed(index) => self.ways_to_seed(now, index),
+            Goal::Dht(_) => Vec::new(),
         };
         let redial = &self.goals[&goal];
         tries.retain(|(target, _)| !redial.is_flying(target));
-        if self.dials.len() + tries.len() > DIALS_MAX {
+        // Dials of the DHT have a bound of their own: trust never waits for them.
+        let flying = self.dials.values().filter(|goal| !matches!(goal, Goal::Dht(_))).count();
+        if flying + tries.len() > DIALS_MAX {
             let later = now.mono.after(self.chance.jitter(Duration::from_millis(100)));
             return self.with_goal(goal, |redial| redial.put_off(later));
         }
@@ -201,7 +206,7 @@ impl Agent {
         }
     }
 
-    fn dial(&mut self, goal: Goal, target: DialTarget) -> (DialId, DialTarget) {
+    pub(super) fn dial(&mut self, goal: Goal, target: DialTarget) -> (DialId, DialTarget) {
         self.next_dial += 1;
         let dial = DialId(self.next_dial);
         self.dials.insert(dial, goal);
@@ -257,7 +262,14 @@ impl Agent {
         Some((target, format!("its instance {short} at {}", places.join(", "))))
     }
 
+    /// Whether relays carry our packets: those that answer now, or those that were chosen, which is
+    /// reason enough not to show strangers our address.
     fn has_relay(&self) -> bool {
+        !self.settings.relays.is_empty() || self.is_relayed()
+    }
+
+    /// A relay carries our packets now.
+    pub(super) fn is_relayed(&self) -> bool {
         self.facts.as_ref().is_some_and(|facts| !facts.relays.is_empty())
     }
 
@@ -298,6 +310,9 @@ impl Agent {
     pub(super) fn dial_came_to_nothing(&mut self, now: Now, dial: DialId) {
         self.dirty = true;
         let Some(goal) = self.dials.remove(&dial) else { return };
+        if let Goal::Dht(peer) = goal {
+            return self.on_dht_dial_failed(now, peer);
+        }
         let Some(redial) = self.goals.get(&goal) else { return };
         if redial.owns(dial) {
             let wait = self.chance.jitter(backoff(redial.failures() + 1));

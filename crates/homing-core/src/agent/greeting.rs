@@ -4,6 +4,7 @@ use homing_base::{Now, Record, RecordError};
 use tracing::debug;
 
 use super::Agent;
+use crate::dht::Reach;
 use crate::io::{Event, LinkId, LinkUp, Output, Write};
 use crate::limits::{
     DRAIN, GARBAGE_MAX, HELLO_TIMEOUT, LINK_IDLE, LINK_STABLE, LINKS_MAX, LINKS_PER_PEER_MAX,
@@ -40,7 +41,11 @@ impl Agent {
     /// Says who we are, as soon as there is a record to say it with.
     pub(super) fn greet(&mut self, id: LinkId) {
         let Some(record) = self.own.record() else { return };
+        let dht = self.dht_word();
+        let Some(link) = self.links.link(id) else { return };
+        let brief = self.is_dht_dial(link);
         let Some(link) = self.links.link_mut(id) else { return };
+        link.brief |= brief && link.proven.is_none();
         link.told.record = Some(record.sequence);
         let hello = Hello {
             version: MESH_VERSION,
@@ -48,8 +53,8 @@ impl Agent {
             proof: self.main_proof.clone().filter(|_| link.main_here),
             public: self.settings.public.then_some(true),
             software: Some(self.settings.software.clone()),
-            dht: None,
-            brief: None,
+            dht,
+            brief: link.brief.then_some(true).filter(|_| link.dial.is_some()),
         };
         self.send(id, Message::Hello(hello));
     }
@@ -57,8 +62,13 @@ impl Agent {
     pub(super) fn on_hello(&mut self, now: Now, id: LinkId, hello: &Hello) {
         let Some(link) = self.links.link(id) else { return };
         if link.proven.is_some() {
-            // Said again: only the record can be news.
-            return self.on_records(now, id, &[hello.record.clone().into()]);
+            // Said again: the record can be news, or the role in the DHT.
+            let peer = link.peer();
+            if let Some(link) = self.links.link_mut(id) {
+                link.dht = hello.dht;
+            }
+            self.on_records(now, id, &[hello.record.clone().into()]);
+            return peer.into_iter().for_each(|peer| self.meet_server(id, peer));
         }
         let record = match hello::verify(now, hello, link.remote) {
             Ok(record) => record,
@@ -83,6 +93,11 @@ impl Agent {
             self.send(id, Message::Records(vec![older.into()]));
         }
         self.absorb(now, record.clone(), Some(id));
+        if let Some(link) = self.links.link_mut(id) {
+            link.brief |= link.dial.is_none() && hello.brief == Some(true);
+            link.dht = hello.dht;
+            link.place = Some(Reach::of(&record));
+        }
         self.on_proven(now, id, &record, hello.public == Some(true));
     }
 
@@ -120,7 +135,7 @@ impl Agent {
     fn on_proven(&mut self, now: Now, id: LinkId, record: &Record, public: bool) {
         let peer = record.node_id();
         let Some((dial, remote)) = self.links.link(id).map(|l| (l.dial, l.remote)) else { return };
-        let is_first = !self.links.is_connected(peer);
+        let is_first = !self.links.has_lasting(peer) && !self.is_brief(id);
         if let Err(reason) = self.room_for(peer, id) {
             return self.close(now, id, reason);
         }
@@ -144,6 +159,9 @@ impl Agent {
         self.tell_trust(now, peer);
         self.tell_candidates(now, peer);
         self.ask_new_neighbour(now, id, peer);
+        self.on_dht_link(now, id, peer);
+        self.meet_server(id, peer);
+        self.pump_dht(now);
         self.drop_duplicates(now, peer);
         self.dirty = true;
     }
@@ -156,10 +174,11 @@ impl Agent {
         if self.links.of(peer).count() >= LINKS_PER_PEER_MAX {
             return Err(ByeReason::Duplicate);
         }
-        if self.settings.public || self.is_related(peer) {
+        if self.settings.public || self.is_brief(id) || self.is_related(peer) {
             return Ok(());
         }
-        let strangers = self.links.peers().filter(|p| !self.is_related(*p)).count();
+        let lasting = self.links.peers().filter(|p| self.links.has_lasting(*p));
+        let strangers = lasting.filter(|p| !self.is_related(*p)).count();
         if strangers >= LINKS_STRANGERS_MAX { Err(ByeReason::Overload) } else { Ok(()) }
     }
 
@@ -193,6 +212,7 @@ impl Agent {
     pub(super) fn drop_link(&mut self, now: Now, id: LinkId, reason: &str) {
         let Some(link) = self.links.remove(id) else { return };
         self.dirty = true;
+        let was_shown = !link.brief && link.proven.is_some_and(|p| !self.links.has_lasting(p.peer));
         self.resolver.on_link_gone(id);
         if self.links.iter().all(|other| other.remote != link.remote) {
             self.admission.on_link_gone(link.remote);
@@ -207,6 +227,9 @@ impl Agent {
         let stopping = reason == ByeReason::Stopping.label();
         let was_stable = now.mono.since(proven.at) >= LINK_STABLE && !stopping;
         self.on_goal_lost(now, Goal::Main(peer), was_stable);
+        if was_shown {
+            self.notify(Event::PeerDisconnected { peer, reason: reason.to_owned() });
+        }
         if self.links.is_connected(peer) {
             return;
         }
@@ -220,7 +243,10 @@ impl Agent {
         } else {
             self.last_seen.remove(&peer);
         }
-        self.notify(Event::PeerDisconnected { peer, reason: reason.to_owned() });
+    }
+
+    fn is_brief(&self, id: LinkId) -> bool {
+        self.links.link(id).is_some_and(|l| l.brief)
     }
 
     pub(super) fn on_garbage(&mut self, now: Now, id: LinkId) {
@@ -236,13 +262,19 @@ impl Agent {
 
     /// Probes the silent, gives up the dead, the unproven and the unneeded.
     pub(super) fn tend_links(&mut self, now: Now) {
-        let count = self.links.len();
+        let count = self.links.lasting();
         let mut unneeded = Vec::new();
         let (mut dead, mut probes, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for link in self.links.iter() {
             if link.proven.is_none() {
                 if now.mono.since(link.up_at) >= HELLO_TIMEOUT {
                     late.push(link.id);
+                }
+                continue;
+            }
+            if link.brief {
+                if Self::brief_deadline(link) <= now.mono {
+                    unneeded.push(link.id);
                 }
                 continue;
             }
@@ -284,7 +316,7 @@ impl Agent {
 
     /// Notes which links that we dialled are needed by nobody here.
     pub(super) fn mark_idle(&mut self, now: Now) {
-        for link in self.links.iter_mut() {
+        for link in self.links.iter_mut().filter(|l| !l.brief) {
             let Some(peer) = link.peer() else { continue };
             let by_seed = self.seeds.iter().any(|seed| seed.peer == Some(peer));
             let needed =
@@ -294,9 +326,12 @@ impl Agent {
     }
 
     pub(super) fn links_deadline(&self, now: Now) -> Option<Mono> {
-        let count = self.links.len();
+        let count = self.links.lasting();
         let of = |link: &Link| match link.proven {
             None => link.up_at.after(HELLO_TIMEOUT),
+            Some(_) if link.brief => {
+                Self::brief_deadline(link).min(self.trust_repeat_at(now, link).unwrap_or(Mono::MAX))
+            }
             Some(_) => {
                 let pulse = link.pulse.deadline(count);
                 let idle = link.idle_since.map_or(Mono::MAX, |at| at.after(LINK_IDLE));

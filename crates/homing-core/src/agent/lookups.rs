@@ -1,12 +1,13 @@
-//! From a reference to a peer: local knowledge first, then questions to neighbours.
+//! From a reference to a peer: local knowledge first, then neighbours, gossip, the DHT, until one knows.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use homing_base::{Name, NodeId, Now};
+use homing_base::{Name, NodeId, Now, Record};
 use tracing::debug;
 
 use super::Agent;
-use crate::io::{Failure, LinkId, PeerRef};
+use crate::io::{Failure, Layer, LinkId, PeerRef};
 use crate::limits::{
     ANSWER_RECORDS_MAX, LOOKUP_NEIGHBOURS_MAX, LOOKUP_TIMEOUT, LOOKUP_TIMEOUT_JOINING,
 };
@@ -115,11 +116,14 @@ impl Agent {
         let neighbours = self.neighbours(now);
         let joining = self.is_joining();
         let missed = self.resolver.missed(now.mono, key) && !joining;
-        if missed || (neighbours.is_empty() && !joining) || !self.active() {
+        let alone = neighbours.is_empty() && !joining;
+        if missed || (alone && !self.may_ask_dht(now, key)) || !self.active() {
             return false;
         }
         let patience = if joining { LOOKUP_TIMEOUT_JOINING } else { LOOKUP_TIMEOUT };
-        if !self.resolver.begin(now.mono, key, patience) {
+        let patience = if alone { Duration::ZERO } else { patience };
+        let is_known = matches!(key, AskKey::NodeId(id) if self.known.valid(now, *id).is_some());
+        if !self.resolver.begin(now.mono, key, patience, is_known) {
             return false;
         }
         for (link, peer) in neighbours {
@@ -141,7 +145,7 @@ impl Agent {
     /// Peers that may be asked: public ones, those of hints, trusted ones, in this order.
     fn neighbours(&self, now: Now) -> Vec<(LinkId, NodeId)> {
         let mut ranked: Vec<(u8, LinkId, NodeId)> = Vec::new();
-        for peer in self.links.peers() {
+        for peer in self.links.peers().filter(|peer| self.links.has_lasting(*peer)) {
             let main = self.candidates.get(&peer).map(|c| c.endpoint);
             let Some(link) = self.links.best(peer, main) else { continue };
             if let Some(rank) = self.neighbour_rank(now, peer) {
@@ -170,7 +174,8 @@ impl Agent {
 
     /// A neighbour came up while lookups are in flight: it may know.
     pub(super) fn ask_new_neighbour(&mut self, now: Now, link: LinkId, peer: NodeId) {
-        if self.neighbour_rank(now, peer).is_some() {
+        let lasting = self.links.link(link).is_some_and(|l| !l.brief);
+        if lasting && self.neighbour_rank(now, peer).is_some() {
             for key in self.resolver.keys() {
                 self.ask(link, peer, &key);
             }
@@ -182,7 +187,7 @@ impl Agent {
         let mut found = false;
         for bytes in answer.records.iter().take(ANSWER_RECORDS_MAX) {
             match self.read_record(now, bytes) {
-                Ok(None) => found = true,
+                Ok(None) => found |= !self.resolver.wants_news(&key),
                 Ok(Some(record)) if !key.is_about(&record) => {
                     debug!(link = id.0, "an answer to another question");
                 }
@@ -191,7 +196,7 @@ impl Agent {
                     self.on_own_seen(now, &record);
                 }
                 Ok(Some(record)) => {
-                    found = true;
+                    found |= self.is_answer(&key, &record);
                     self.absorb(now, record, Some(id));
                 }
                 Err(error) => self.on_record_refused(id, &error),
@@ -200,16 +205,62 @@ impl Agent {
         self.resolver.on_answer(&key, answer.id, peer, found);
     }
 
+    /// Whether a record answers a lookup: any does when nothing was known, a newer one otherwise.
+    pub(super) fn is_answer(&self, key: &AskKey, record: &Record) -> bool {
+        let newer = |known: &Record| record.precedence(known).is_gt();
+        !self.resolver.wants_news(key) || self.known.record(record.node_id()).is_none_or(newer)
+    }
+
+    /// A layer did not know: the next one is asked. `false`: there is none.
+    fn ask_deeper(&mut self, now: Now, key: &AskKey) -> bool {
+        let asked_so_far = self.resolver.layer_of(key);
+        for layer in [Layer::Gossip, Layer::Dht] {
+            if asked_so_far.is_none_or(|l| l >= layer) {
+                continue;
+            }
+            if let Asked::Flying(patience) = self.ask_layer(now, key, layer) {
+                self.resolver.enter(now.mono, key, layer, patience);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn ask_layer(&mut self, now: Now, key: &AskKey, layer: Layer) -> Asked {
+        match layer {
+            // Neighbours are asked as soon as a lookup begins.
+            Layer::Local | Layer::Neighbours => Asked::NotHere,
+            // No agent gossips yet.
+            Layer::Gossip => Asked::NotHere,
+            // There our own word would answer.
+            Layer::Dht if *key == AskKey::NodeId(self.me) => Asked::NotHere,
+            Layer::Dht => self.ask_dht(now, key).map_or(Asked::NotHere, Asked::Flying),
+        }
+    }
+
     /// Lookups that are over: whoever waited goes on.
     pub(super) fn land_lookups(&mut self, now: Now) {
         let joining = self.is_joining();
-        for landing in self.resolver.land(now.mono, joining) {
+        for key in self.resolver.over(now.mono, joining) {
+            let found = self.resolver.has_found(&key);
+            if !found && self.ask_deeper(now, &key) {
+                continue;
+            }
+            let Some(landing) = self.resolver.land(now.mono, &key) else { continue };
             if landing.key == AskKey::NodeId(self.me) {
                 self.finish_restoring(now);
             }
             self.resume_waits(now, &landing);
         }
     }
+}
+
+/// What a layer says when it is asked.
+enum Asked {
+    /// It knows nothing of this key.
+    NotHere,
+    /// It will have answered after so long.
+    Flying(Duration),
 }
 
 /// What to ask about a reference.

@@ -19,7 +19,12 @@ impl Agent {
     pub(super) fn on_message(&mut self, now: Now, id: LinkId, message: Message) {
         let Some(link) = self.links.link_mut(id) else { return };
         *self.counters.messages_in.entry(message.kind()).or_default() += 1;
-        if !link.messages.take(now.mono) {
+        if matches!(message, Message::Dht(_)) {
+            if !link.dht_messages.take(now.mono) {
+                self.counters.dht_shed += 1;
+                return;
+            }
+        } else if !link.messages.take(now.mono) {
             self.counters.messages_shed += 1;
             return self.close(now, id, ByeReason::Overload);
         }
@@ -39,6 +44,7 @@ impl Agent {
                     link.pulse.on_pong(now.mono, token);
                 }
             }
+            (Message::Dht(bytes), Some(peer)) => self.on_dht_message(now, id, peer, &bytes),
             (message, peer) => {
                 self.dirty = true;
                 self.on_substance(now, id, peer, message);
@@ -63,8 +69,7 @@ impl Agent {
             (Message::Watch(keys), Some(peer)) => self.on_watch(now, id, peer, keys),
             (Message::Echo(token), Some(peer)) => self.on_echo(now, id, peer, token),
             (Message::EchoReply(reply), Some(peer)) => self.on_echo_reply(now, id, peer, reply),
-            (Message::Dht(_), Some(_)) => self.counters.dht_ignored += 1,
-            (_, None) | (Message::Ping(_) | Message::Pong(_), _) => {}
+            (_, None) | (Message::Ping(_) | Message::Pong(_) | Message::Dht(_), _) => {}
         }
     }
 

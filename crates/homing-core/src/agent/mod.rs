@@ -5,7 +5,8 @@
 //!       ─► messages   what proven peers (and strangers) may say
 //!       ─► trusting   statements, and what follows when trust begins or ends
 //!       ─► publishing the own record, others' records, watchers, giving way
-//!       ─► lookups    references and questions to neighbours
+//!       ─► lookups    references: the layers in their order
+//!       ─► finding    the DHT; dht_links carries its messages, dht_joining enters it and takes a role
 //!       ─► commands   what the local user wants; waits for what takes time
 //!       ─► dialing    who should be connected, and the attempts to get there
 //!                        └─► Outputs, in order; views: reads without effect
@@ -13,7 +14,10 @@
 //! After every input `Agent::settle` does whatever has become due, and computes the next wakeup.
 
 mod commands;
+mod dht_joining;
+mod dht_links;
 mod dialing;
+mod finding;
 mod greeting;
 mod lookups;
 mod messages;
@@ -49,8 +53,9 @@ use crate::records::known::Known;
 use crate::records::own::Own;
 use crate::resolve::Resolver;
 use crate::trust::Trust;
-use crate::view::{Counters, PeerView};
+use crate::view::{Counters, DhtView, PeerView};
 use dialing::Seed;
+use finding::Finding;
 use waits::Wait;
 
 /// One agent. See the crate's documentation for the contract.
@@ -73,6 +78,8 @@ pub struct Agent {
     next_dial: u64,
     seeds: Vec<Seed>,
     resolver: Resolver,
+    /// `None`: this agent takes no part in the DHT.
+    finding: Option<Box<Finding>>,
     waits: BTreeMap<RequestId, Wait>,
     /// What peers showed of our own word before it was known whether to believe it; `None`: it is.
     held_back: Option<BTreeMap<NodeId, TrustSync>>,
@@ -120,6 +127,9 @@ impl Agent {
         let joins = !settings.relays.is_empty() || !settings.peers.is_empty();
         let records_max = if settings.public { RECORDS_PUBLIC_MAX } else { RECORDS_PRIVATE_MAX };
         let two_doors = settings.main != settings.instance;
+        let mut chance = Chance::new(seed);
+        let dht_seed = chance.bytes();
+        let finding = Finding::new(&settings, me, stored.dht_contacts, dht_seed, now);
         let mut agent = Self {
             main_proof: two_doors
                 .then(|| hello::sign_proof(&key, settings.instance, settings.main)),
@@ -140,13 +150,14 @@ impl Agent {
             next_dial: 0,
             seeds: Vec::new(),
             resolver: Resolver::default(),
+            finding,
             waits: BTreeMap::new(),
             held_back: (lost_store && joins).then(BTreeMap::new),
             last_addresses: stored.last_addresses.into_iter().collect(),
             last_seen: stored.last_seen.into_iter().collect(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
-            chance: Chance::new(seed),
+            chance,
             wakeup: None,
             last: now,
             dirty: true,
@@ -230,8 +241,8 @@ impl Agent {
 
     /// This agent's part of the DHT; `None`: it takes no part.
     #[must_use]
-    pub fn dht_view(&self, _now: Now) -> Option<crate::view::DhtView> {
-        None
+    pub fn dht_view(&self, now: Now) -> Option<DhtView> {
+        self.view_of_dht(now)
     }
 
     /// Counts since the start of this run.
@@ -264,6 +275,7 @@ impl Agent {
         }
         self.finish_draining(now);
         self.sweep_records(now);
+        self.tend_dht(now);
         self.land_lookups(now);
         self.reconcile_goals(now);
         self.advance_waits(now);
@@ -289,12 +301,18 @@ impl Agent {
             self.admission.deadline(),
             self.drain_deadline(),
             self.resolver.deadline(),
+            self.finding.as_deref().filter(|_| self.active()).and_then(Finding::deadline),
             self.goals.values().filter_map(Redial::deadline).min(),
             self.waits.values().map(|w| w.deadline()).min(),
         ];
         // Whatever is left over from this round must not become a hot loop.
         let soonest = now.mono.after(Duration::from_millis(1));
         all.into_iter().flatten().min().map(|at| at.max(soonest))
+    }
+
+    /// Something has to be done at `at`, at the latest.
+    fn wake_by(&mut self, at: Mono) {
+        self.wakeup = Some(self.wakeup.map_or(at, |wakeup| wakeup.min(at)));
     }
 
     /// A wakeup that comes late, or a wall clock that ran ahead of the monotonic one, means that

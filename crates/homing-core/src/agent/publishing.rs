@@ -7,6 +7,7 @@ use minicbor::bytes::ByteVec;
 use tracing::{debug, info, warn};
 
 use super::Agent;
+use crate::dht::Reach;
 use crate::io::{EndpointFacts, Event, LinkId, Write};
 use crate::limits::{RECORDS_CACHED_MAX, RECORDS_SWEEP, WATCHES_MAX};
 use crate::links::redial::Goal;
@@ -30,6 +31,7 @@ impl Agent {
         let moved = self.facts.as_ref().is_some_and(|old| has_moved(&old.direct, &facts.direct));
         self.facts = Some(facts);
         self.dirty = true;
+        self.tend_role(now);
         self.publish_if_due(now);
         for peer in self.links.peers().collect::<Vec<_>>() {
             self.tell_candidates(now, peer);
@@ -80,6 +82,7 @@ impl Agent {
             let is_new = self.links.link(id).is_some_and(|l| l.told.record.is_none());
             if is_new { self.greet(id) } else { self.tell_own_record(id) }
         }
+        self.publish_in_dht(now);
         info!(seq = sequence.0, links, "own record published");
         self.notify(Event::Published { sequence, links });
         self.dirty = true;
@@ -184,6 +187,7 @@ impl Agent {
         self.known.keep(record.clone(), durable);
         self.make_room();
         debug!(peer = %peer.fmt_short(), seq = record.sequence.0, "record kept");
+        self.note_place(peer, record.instance, &Reach::of(&record));
         if old.is_some_and(|old| old.instance != record.instance) {
             self.on_moved(now, &record);
         }
@@ -303,7 +307,7 @@ impl Agent {
 
     /// Tells public neighbours whose moves we want to hear of.
     pub(super) fn tell_watches(&mut self) {
-        let public = self.links.proven().filter(|(_, proven)| proven.public);
+        let public = self.links.proven().filter(|(link, proven)| proven.public && !link.brief);
         let ids: Vec<LinkId> = public.map(|(link, _)| link.id).collect();
         if ids.is_empty() || !self.active() {
             return;

@@ -317,7 +317,7 @@ impl Agent {
     /// its word: the record says how far that word is void.
     pub(super) fn begin_restoring(&mut self, now: Now) {
         if self.held_back.is_some() {
-            self.resolver.begin(now.mono, &AskKey::NodeId(self.me), RESTORE_PATIENCE);
+            self.resolver.begin(now.mono, &AskKey::NodeId(self.me), RESTORE_PATIENCE, false);
         }
     }
 

@@ -9,9 +9,9 @@ use crate::view::{LinkView, PeerView, TrustView};
 
 impl Agent {
     pub(super) fn peer_views(&self, now: Now) -> Vec<PeerView> {
+        let shown = self.links.peers().filter(|peer| self.links.has_lasting(*peer));
         let seeds = self.seeds.iter().filter_map(|seed| seed.peer);
-        let all: BTreeSet<NodeId> =
-            self.related().into_iter().chain(self.links.peers()).chain(seeds).collect();
+        let all: BTreeSet<NodeId> = self.related().into_iter().chain(shown).chain(seeds).collect();
         all.into_iter().filter(|peer| *peer != self.me).map(|p| self.peer_view(now, p)).collect()
     }
 

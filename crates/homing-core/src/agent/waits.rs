@@ -40,6 +40,8 @@ pub(super) enum Stage {
     Echo { peer: NodeId, echoes: Echoes },
     /// A confirmed link between both main doors.
     Path { peer: NodeId, service: Service },
+    /// The end of a lookup in the DHT.
+    DhtLookup,
 }
 
 /// A user's ping and its repetitions.
@@ -54,7 +56,7 @@ pub(super) struct Echoes {
 impl Wait {
     pub(super) fn peer(&self) -> Option<NodeId> {
         match &self.stage {
-            Stage::Find { .. } => None,
+            Stage::Find { .. } | Stage::DhtLookup => None,
             Stage::Record { peer } | Stage::Echo { peer, .. } | Stage::Path { peer, .. } => {
                 Some(*peer)
             }
@@ -111,9 +113,20 @@ impl Agent {
                     }
                 }
                 Stage::Record { peer } => self.finish_record(now, request, peer, Some(landing)),
-                Stage::Echo { .. } | Stage::Path { .. } => {}
+                Stage::Echo { .. } | Stage::Path { .. } | Stage::DhtLookup => {}
             }
         }
+    }
+
+    /// Whether a user waits for this lookup.
+    pub(super) fn is_awaited(&self, key: &AskKey) -> bool {
+        self.waits.values().any(|wait| match &wait.stage {
+            Stage::Find { reference, .. } => ask_key(reference) == *key,
+            Stage::Record { peer } | Stage::Echo { peer, .. } | Stage::Path { peer, .. } => {
+                AskKey::NodeId(*peer) == *key
+            }
+            Stage::DhtLookup => false,
+        })
     }
 
     pub(super) fn finish_record(
@@ -129,15 +142,15 @@ impl Agent {
             return self.reply(request, Err(failure));
         };
         let local = (Layer::Local, Duration::ZERO);
-        let asked = landing.map(|l| (Layer::Neighbours, now.mono.since(l.flight.started)));
-        let from = came_from(landing);
+        let asked = landing.iter().flat_map(|l| l.flight.spent.iter().copied());
+        let found = landing.and_then(|l| l.flight.found_in);
         let resolution = Resolution {
             age: now.wall.since(record.issued),
             record,
-            layer: if from.is_some() { Layer::Neighbours } else { Layer::Local },
-            spent: [Some(local), asked].into_iter().flatten().collect(),
-            from,
-            replicas: None,
+            layer: found.unwrap_or(Layer::Local),
+            spent: [local].into_iter().chain(asked).collect(),
+            from: came_from(landing),
+            replicas: landing.and_then(|l| l.flight.replicas),
         };
         self.reply(request, Ok(Answer::Resolved(Box::new(resolution))));
     }
@@ -160,7 +173,11 @@ impl Agent {
                 Stage::Record { peer } if is_over => {
                     self.finish_record(now, request, peer, None);
                 }
-                Stage::Find { .. } | Stage::Record { .. } => {}
+                Stage::DhtLookup if is_over => {
+                    let what = "the DHT to answer".to_owned();
+                    self.reply(request, Err(Failure::Timeout { what }));
+                }
+                Stage::Find { .. } | Stage::Record { .. } | Stage::DhtLookup => {}
                 Stage::Echo { peer, echoes } => {
                     self.advance_echo(now, request, peer, echoes, is_over);
                 }

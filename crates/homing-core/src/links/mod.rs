@@ -22,8 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use homing_base::{InstanceId, Mono, NodeId, Seq};
 
-use crate::io::{DialId, Door, LinkId, LinkUp};
-use crate::limits::{MESSAGES_BURST, MESSAGES_PER_SECOND, STATEMENTS_BURST, STATEMENTS_PER_MINUTE};
+use crate::io::{DialId, Door, LinkId, LinkUp, Reach};
+use crate::limits::{
+    DHT_MESSAGES_BURST, DHT_MESSAGES_PER_SECOND, MESSAGES_BURST, MESSAGES_PER_SECOND,
+    STATEMENTS_BURST, STATEMENTS_PER_MINUTE,
+};
 use crate::message::{Candidates, TrustSync};
 use liveness::Pulse;
 use rate::Bucket;
@@ -51,6 +54,17 @@ pub(crate) struct Link {
     pub garbage: u32,
     /// Since when nobody here needs it.
     pub idle_since: Option<Mono>,
+    /// It is for a few DHT messages: it is neither probed nor anybody's neighbour.
+    pub brief: bool,
+    /// What the peer's `Hello` says of the DHT: it serves, it asks, or nothing.
+    pub dht: Option<bool>,
+    /// Where the peer's record says it is.
+    pub place: Option<Reach>,
+    pub dht_messages: Bucket,
+    /// When the DHT last sent something over it.
+    pub dht_sent: Mono,
+    /// A DHT request left then, and nothing was heard since.
+    pub dht_waits: Option<Mono>,
 }
 
 /// What a valid `Hello` showed.
@@ -95,7 +109,18 @@ impl Link {
             watches: BTreeSet::new(),
             garbage: 0,
             idle_since: None,
+            brief: false,
+            dht: None,
+            place: None,
+            dht_messages: Bucket::new(now, DHT_MESSAGES_BURST, DHT_MESSAGES_PER_SECOND * 60),
+            dht_sent: now,
+            dht_waits: None,
         }
+    }
+
+    /// When it was last of use to the DHT.
+    pub(crate) fn dht_used(&self) -> Mono {
+        self.dht_sent.max(self.pulse.heard)
     }
 
     pub(crate) fn peer(&self) -> Option<NodeId> {
@@ -179,6 +204,16 @@ impl Links {
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = NodeId> {
         self.by_peer.keys().copied()
+    }
+
+    /// Whether there is a link that is not only for the DHT.
+    pub(crate) fn has_lasting(&self, peer: NodeId) -> bool {
+        self.of(peer).any(|l| !l.brief)
+    }
+
+    /// Links that are not only for the DHT.
+    pub(crate) fn lasting(&self) -> usize {
+        self.iter().filter(|l| !l.brief).count()
     }
 
     pub(crate) fn unproven_inbound(&self) -> usize {

@@ -20,6 +20,8 @@ pub(crate) enum Goal {
     Main(NodeId),
     /// A link with whoever a configured hint or relay leads to.
     Seed(usize),
+    /// A link over which the DHT may ask this node something. Tried once per call, never redialled.
+    Dht(NodeId),
 }
 
 /// One goal's attempts.

@@ -11,9 +11,9 @@ use crate::dht::{Contact, Intervals, Reach, Slot, Stats};
 /// How this agent takes part in the DHT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DhtSettings {
-    /// Replicas, bucket size and width of lookups, 1–20.
+    /// Replicas, bucket size and width of lookups: 2 to [`crate::dht::limits::K_MAX`].
     pub k: usize,
-    /// Requests in flight per lookup, 1–10.
+    /// Requests in flight per lookup: 1 to `k`.
     pub alpha: usize,
     /// Own records are stored anew this often.
     pub republish: Duration,
