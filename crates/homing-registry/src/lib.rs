@@ -11,8 +11,9 @@
 //! is authorised by anything but that signature and its sequence; a registry is a role of a node and is
 //! believed no more than any other. Not here: the daemon, QUIC, the core (`homing-node` composes them).
 //!
-//! Reading order: [`entity`], [`proof`], [`listing`], [`storage`], [`network`].
+//! Reading order: [`entity`], [`proof`], [`cards`], [`listing`], [`storage`], [`network`].
 
+pub mod cards;
 pub mod entity;
 pub mod limits;
 pub mod listing;

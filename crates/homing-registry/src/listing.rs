@@ -3,6 +3,8 @@
 //! Derived, never signed on its own: the record's signature covers the card by its digest, and the record
 //! its own name and tags. A registry that derives otherwise shows other words, never another agent.
 
+mod derive;
+
 use serde::{Deserialize, Serialize};
 
 /// An agent, or a service that answers without a mind of its own.
