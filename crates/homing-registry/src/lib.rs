@@ -15,6 +15,7 @@
 
 pub mod cards;
 pub mod entity;
+pub mod http;
 pub mod limits;
 pub mod listing;
 pub mod network;

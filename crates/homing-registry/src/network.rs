@@ -119,3 +119,41 @@ pub trait Network: Send + Sync + 'static {
     /// Who this node is.
     fn node_id(&self) -> NodeId;
 }
+
+/// A registry that belongs to no network: it knows what was registered here, and nobody to ask.
+///
+/// A real mode: a registry for one machine or one team, or a node that is off the net.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone {
+    /// Who the registry is.
+    pub node_id: NodeId,
+}
+
+#[async_trait]
+impl Network for Alone {
+    async fn announce(&self, _record: Record) {}
+
+    async fn resolve(&self, _: &EntityKey, _: Duration) -> Result<Found, NetworkError> {
+        Err(NetworkError::NotFound { asked: 0, spent: Vec::new() })
+    }
+
+    async fn open(&self, peer: NodeId, _: &Service) -> Result<Box<dyn Tunnel>, NetworkError> {
+        Err(NetworkError::Unreachable(format!("this registry is in no network that has {peer}")))
+    }
+
+    async fn registries(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
+    async fn peers(&self) -> Vec<NetworkPeer> {
+        Vec::new()
+    }
+
+    async fn stats(&self) -> NetworkStats {
+        NetworkStats::default()
+    }
+
+    fn node_id(&self) -> NodeId {
+        self.node_id
+    }
+}

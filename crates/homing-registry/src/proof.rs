@@ -7,8 +7,8 @@
 //!              { 1 agent key bstr32 | 2 issued ms }
 //! ```
 //! A proof names the one agent that it vouches for, so that no other agent can show it as its own. It
-//! travels in the agent's card ([`OWNER_PROOF_EXTENSION`]), which the agent's record covers by its digest:
-//! both sides have signed. Normative: `spec/10-registry.md`. Not here: where cards come from.
+//! travels in the agent's card, which the agent's record covers by its digest: both sides have signed.
+//! Normative: `spec/10-registry.md`. Not here: where cards come from and where in them a proof stands.
 
 use homing_base::cbor::{self, CborError};
 use homing_base::sign1::{self, Domain};
@@ -18,10 +18,6 @@ use minicbor::{Decode, Encode};
 use crate::limits::{
     HEARTBEAT_BYTES_MAX, HEARTBEAT_SKEW, OWNER_PROOF_BYTES_MAX, OWNER_PROOF_LIFETIME_MAX,
 };
-
-/// The extension of an agent card (`capabilities.extensions[].uri`) whose `params.proof` is an owner proof
-/// as unpadded base64url.
-pub const OWNER_PROOF_EXTENSION: &str = "urn:homing:owner-proof:v1";
 
 /// "This agent is mine."
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

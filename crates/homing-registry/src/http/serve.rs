@@ -1,0 +1,160 @@
+//! The accept loop: connections with bounds and timeouts, and an end that loses nothing.
+//!
+//! A connection must send a request's head within `head_timeout`, also while it rests between requests, so that one who
+//! dribbles bytes (slow loris) or forgets connections holds them for that long. At the bound of connections new ones wait in the
+//! kernel's queue; one address cannot take them all. Told to stop, the loop accepts no more, ends event streams, lets requests
+//! under way finish for `drain_timeout` and returns.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::limiter::one_address;
+use super::{Caller, Registry, Settings};
+
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 32 * 1_024;
+/// After a failed accept, mostly for want of file descriptors.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown` resolves and requests under way have ended.
+pub async fn serve(listener: TcpListener, registry: Registry, shutdown: impl Future<Output = ()>) {
+    let settings = registry.shared.settings.clone();
+    let router = registry.router();
+    let door = Door::new(&settings);
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let next = tokio::select! {
+            next = door.next(&listener) => next,
+            () = &mut shutdown => break,
+        };
+        match next {
+            Ok((stream, from, places)) => {
+                let connection = Connection { stream, from, settings: settings.clone() };
+                tokio::spawn(connection.run(router.clone(), graceful.watcher(), places));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+    drop(listener);
+    registry.shared.events.stop();
+    if tokio::time::timeout(settings.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were cut off: they took longer than the registry waits");
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    from: SocketAddr,
+    settings: Settings,
+}
+
+impl Connection {
+    async fn run(self, router: Router, watcher: Watcher, places: Places) {
+        let Self { stream, from, settings } = self;
+        let _ = stream.set_nodelay(true);
+        let service = tower_service(router, from);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.head_timeout)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        // A client that breaks off is no event of ours.
+        let _ = watcher.watch(connection).await;
+        drop(places);
+    }
+}
+
+/// The router, with the caller in every request.
+fn tower_service(
+    router: Router,
+    from: SocketAddr,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = axum::response::Response,
+    Error = std::convert::Infallible,
+    Future = impl Send,
+> {
+    let inner = TowerToHyperService::new(router);
+    hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Caller(from));
+        hyper::service::Service::call(&inner, request)
+    })
+}
+
+/// How many connections there are, and from where.
+struct Door {
+    all: Arc<Semaphore>,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    per_address_max: usize,
+}
+
+/// The places that one connection takes.
+struct Places {
+    _one_of_all: OwnedSemaphorePermit,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Door {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(settings.connections_max)),
+            by_address: Arc::default(),
+            per_address_max: settings.connections_per_address_max,
+        }
+    }
+
+    /// The next connection for which there is a place.
+    async fn next(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, Places)> {
+        let place = Arc::clone(&self.all).acquire_owned().await.expect("never closed");
+        loop {
+            let (stream, from) = listener.accept().await?;
+            let address = one_address(from.ip());
+            if self.take(address) {
+                let by_address = Arc::clone(&self.by_address);
+                let places = Places { _one_of_all: place, by_address, address };
+                return Ok((stream, from, places));
+            }
+            // Closed at once: an answer would cost what the bound protects.
+        }
+    }
+
+    fn take(&self, address: IpAddr) -> bool {
+        let mut by_address = self.by_address.lock().expect("no holder panics");
+        let count = by_address.entry(address).or_default();
+        let room = *count < self.per_address_max;
+        *count += usize::from(room);
+        room
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        let mut by_address = self.by_address.lock().expect("no holder panics");
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
