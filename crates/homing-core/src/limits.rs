@@ -147,6 +147,12 @@ pub const DHT_MERGE_GAIN: usize = 3;
 pub const DHT_PUT_INTERVAL: Duration = Duration::from_secs(5);
 /// A role is given up only when it has not fitted for this long.
 pub const DHT_ROLE_PATIENCE: Duration = Duration::from_secs(60);
+/// Lookups in the DHT that a public node makes for others at once.
+pub const DHT_ERRANDS_MAX: usize = 64;
+/// Neighbours that are asked to look for us.
+pub const DHT_ERRANDS_ASKED: usize = 2;
+/// A public node stores the record of one of its guests so often.
+pub const DHT_GUEST_INTERVAL: Duration = Duration::from_millis(200);
 /// A lookup in the DHT that has found nothing by then has not found it.
 pub const LOOKUP_DHT_TIMEOUT: Duration = Duration::from_secs(4);
 /// A miss in the DHT holds for so long, when only the agent itself asks again.

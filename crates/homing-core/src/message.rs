@@ -144,6 +144,10 @@ pub struct Ask {
     /// What is wanted.
     #[n(2)]
     pub key: AskKey,
+    /// The asker cannot reach the DHT without showing its address: a public node that serves it may
+    /// ask there before it answers.
+    #[n(3)]
+    pub errand: Option<bool>,
 }
 
 /// The answer to an [`Ask`].

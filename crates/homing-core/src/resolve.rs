@@ -146,7 +146,15 @@ impl Resolver {
         self.next_id = self.next_id.wrapping_add(1);
         flight.asked.push(peer);
         flight.open.insert(self.next_id, link);
-        Some(Ask { id: self.next_id, key: key.clone() })
+        Some(Ask { id: self.next_id, key: key.clone(), errand: None })
+    }
+
+    /// The question to a neighbour that asks the DHT for us.
+    pub(crate) fn errand(&mut self, key: &AskKey, link: LinkId) -> Option<Ask> {
+        let flight = self.flights.get_mut(key)?;
+        self.next_id = self.next_id.wrapping_add(1);
+        flight.open.insert(self.next_id, link);
+        Some(Ask { id: self.next_id, key: key.clone(), errand: Some(true) })
     }
 
     /// Keys in flight, for a neighbour that has just come up.
@@ -165,7 +173,7 @@ impl Resolver {
         if let Some(flight) = self.flights.get_mut(key) {
             flight.open.remove(&id);
             if found && flight.found_in.is_none() {
-                flight.found_in = Some(Layer::Neighbours);
+                flight.found_in = Some(flight.layer);
                 flight.found_by = Some(peer);
             }
         }
@@ -193,7 +201,7 @@ impl Resolver {
             let first_counts = !matches!(key, AskKey::Name(_));
             let all_spoke = match f.layer {
                 Layer::Neighbours => f.open.is_empty() && !(joining && f.asked.is_empty()),
-                _ => f.exhausted,
+                _ => f.exhausted && f.open.is_empty(),
             };
             let found = first_counts && f.found_in.is_some();
             f.known || f.deadline <= now || all_spoke || found

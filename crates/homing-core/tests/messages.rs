@@ -59,7 +59,7 @@ fn dht_ping() -> homing_core::dht::wire::RealMessage {
 
 /// One of each, and each optional part once there and once not.
 fn messages() -> Vec<(&'static str, Message)> {
-    let ask = |key| Message::Ask(Ask { id: 7, key });
+    let ask = |key| Message::Ask(Ask { id: 7, key, errand: None });
     let candidates = Candidates {
         endpoint: InstanceId([0x22; 32]),
         proof: Some(proof()),
@@ -84,6 +84,14 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("ask for a node ID", ask(AskKey::NodeId(NodeId([0x33; 32])))),
         ("ask for an address", ask(AskKey::Address([0x33; 15]))),
         ("ask for a name", ask(AskKey::Name("planner".parse().expect("a name")))),
+        (
+            "ask: errand",
+            Message::Ask(Ask {
+                id: 7,
+                key: AskKey::NodeId(NodeId([0x33; 32])),
+                errand: Some(true),
+            }),
+        ),
         ("answer", Message::Answer(AskAnswer { id: 7, records: vec![record().into()] })),
         ("answer: not here", Message::Answer(AskAnswer { id: 7, records: vec![] })),
         ("watch", Message::Watch(vec![NodeId([0x33; 32])])),

@@ -134,7 +134,7 @@ impl Hostile {
             .encode(),
             7 => {
                 let key = AskKey::Name("agent-1".parse().expect("a label"));
-                Message::Ask(Ask { id: chance.below(10) as u32, key }).encode()
+                Message::Ask(Ask { id: chance.below(10) as u32, key, errand: Some(true) }).encode()
             }
             _ => Message::Echo(chance.number()).encode(),
         }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use homing_base::limits::SERVICES_MAX;
+use homing_base::limits::{CARD_URL_BYTES_MAX, SERVICES_MAX};
+use homing_base::record::CardRef;
 use homing_base::{InstanceId, Mono, Name, NodeId, Now, Scope, Seq, Service, StatementKind, Wall};
 
 use super::Agent;
@@ -40,6 +41,7 @@ impl Agent {
             Command::Alias { name, peer: None } => Ok(self.set_alias(name, None)),
             Command::AddPeer(hint) => self.add_peer(now, hint),
             Command::SetServices(services) => self.set_services(services),
+            Command::SetCard(card) => self.set_card(card),
             Command::NetworkChanged => {
                 self.probe_all(now);
                 self.hurry_everything(now);
@@ -286,7 +288,7 @@ impl Agent {
         }
         let ours = self.trust.pair(peer).and_then(|p| p.ours.as_ref());
         let scope = ours.map_or(Scope::Only([].into()), |s| s.scope());
-        if scope.covers(&service) {
+        if service.is_card() || scope.covers(&service) {
             Ok(Answer::Authorized { peer })
         } else {
             Err(Failure::ScopeDenied { peer, service, scope })
@@ -325,6 +327,25 @@ impl Agent {
         }
         let changed = self.own.services != services;
         self.own.services = services;
+        Ok(Answer::Done { changed })
+    }
+
+    /// The card that the next record names; that of the previous run until somebody says otherwise.
+    #[must_use]
+    pub fn own_card(&self) -> Option<&CardRef> {
+        self.own.card.as_ref()
+    }
+
+    fn set_card(&mut self, card: Option<CardRef>) -> Outcome {
+        if let Some(card) = &card {
+            let well_formed = !card.url.chars().any(char::is_control);
+            if card.url.len() > CARD_URL_BYTES_MAX || !well_formed {
+                let why = format!("a card's URL has at most {CARD_URL_BYTES_MAX} printable bytes");
+                return Err(Failure::Invalid(why));
+            }
+        }
+        let changed = self.own.card != card;
+        self.own.card = card;
         Ok(Answer::Done { changed })
     }
 

@@ -204,6 +204,10 @@ impl Agent {
             finding.put_soon(now.mono);
         }
         self.ask_held();
+        if known == 0 {
+            let linked: Vec<NodeId> = self.links.peers().collect();
+            linked.into_iter().for_each(|peer| self.note_guest(now, peer));
+        }
     }
 }
 

@@ -181,13 +181,10 @@ impl Agent {
             ways.retain(|(target, _)| !hides || comes_from_front(target));
             return ways;
         }
-        let named: Vec<_> = place.relay.iter().map(|r| r.as_ref().clone()).collect();
-        let direct: Vec<_> = place.direct.into_iter().collect();
+        let relays: Vec<_> = place.relay.iter().map(|r| r.as_ref().clone()).collect();
+        // Whoever hides its own address asks those behind relays only; see `dht_errands`.
+        let direct: Vec<_> = place.direct.into_iter().filter(|_| !hides).collect();
         let mut ways = Vec::new();
-        // A contact tells its relay only when it has no address. Whoever hides its own tries the relays
-        // that both may share.
-        let relays = if named.is_empty() && hides { self.settings.relays.clone() } else { named };
-        let direct = if hides { Vec::new() } else { direct };
         if relays.is_empty() && direct.is_empty() {
             return ways;
         }

@@ -16,6 +16,7 @@ use homing_base::{Mono, NodeId, Now, Record, Wall};
 use tracing::debug;
 
 use super::Agent;
+use super::dht_errands::Guests;
 use super::dht_joining::{Joining, Settling};
 use super::dht_links::Calls;
 use super::waits::Stage;
@@ -31,7 +32,7 @@ use crate::limits::{
     COMMANDS_MAX, DHT_CONTACTS_MAX, DHT_MISS_MEMORY, DHT_PUT_INTERVAL, LOOKUP_DHT_TIMEOUT,
     MISSES_MAX,
 };
-use crate::message::{AskKey, Message};
+use crate::message::{Ask, AskKey, Message};
 
 /// What a command to the DHT was for.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub(super) enum Want {
     Join { known: usize },
     /// The own record at its place.
     Put,
+    /// A neighbour's question.
+    Errand { link: LinkId, ask: Ask },
     /// Nobody waits.
     Nothing,
 }
@@ -56,6 +59,7 @@ pub(super) struct Finding {
     pub(super) calls: Calls,
     pub(super) joining: Joining,
     pub(super) settling: Settling,
+    pub(super) guests: Guests,
     inbox: VecDeque<DhtInput<Reach, Record>>,
     pumping: bool,
     wants: BTreeMap<CommandId, Want>,
@@ -87,6 +91,7 @@ impl Finding {
             calls: Calls::default(),
             joining: Joining::new(stored),
             settling: Settling::default(),
+            guests: Guests::default(),
             inbox: VecDeque::new(),
             pumping: false,
             wants: BTreeMap::new(),
@@ -101,6 +106,11 @@ impl Finding {
     /// Queues an input; [`Agent::pump_dht`] hands it over.
     pub(super) fn tell(&mut self, input: DhtInput<Reach, Record>) {
         self.inbox.push_back(input);
+    }
+
+    /// Commands of the kind that `is` tells.
+    pub(super) fn wanting(&self, is: impl Fn(&Want) -> bool) -> usize {
+        self.wants.values().filter(|want| is(want)).count()
     }
 
     pub(super) fn want(&mut self, want: Want, command: DhtCommand<Reach, Record>) -> CommandId {
@@ -120,7 +130,7 @@ impl Finding {
     /// When anything of it is due.
     pub(super) fn deadline(&self) -> Option<Mono> {
         let own = [self.dht.next_wakeup(), self.calls.deadline(), self.joining.deadline()];
-        own.into_iter().flatten().chain(self.put_at).min()
+        own.into_iter().flatten().chain(self.put_at).chain(self.guests.deadline()).min()
     }
 }
 
@@ -213,6 +223,7 @@ impl Agent {
         self.tend_calls(now);
         self.tend_joining(now);
         self.put_if_due(now);
+        self.put_guests(now);
         let Some(finding) = self.finding() else { return };
         if finding.dht.next_wakeup().is_some_and(|at| at <= now.mono) {
             finding.tell(DhtInput::Wakeup);
@@ -271,6 +282,7 @@ impl Agent {
             }
             Want::Join { known } => self.on_joined(now, known, &outcome, &report),
             Want::Put => self.on_put(now, &outcome),
+            Want::Errand { link, ask } => self.on_errand_done(now, link, &ask, outcome),
             Want::Nothing => {}
         }
     }
@@ -307,7 +319,7 @@ impl Agent {
     }
 
     /// A verified record that the DHT gave; every layer above remembers it.
-    fn learn_found(&mut self, now: Now, record: Record) {
+    pub(super) fn learn_found(&mut self, now: Now, record: Record) {
         if record.node_id() == self.me {
             self.on_own_seen(now, &record);
         } else {
@@ -324,18 +336,18 @@ impl Agent {
             return None;
         }
         let finding = self.finding()?;
-        if finding.dht.table().is_empty() {
+        if finding.dht.table().is_empty() && finding.joining.is_under_way() {
             finding.held.push(key.clone());
         } else {
             finding.want(Want::Resolve(key.clone()), DhtCommand::FindValue { slot: slot(key) });
-            self.pump_dht(now);
         }
         Some(LOOKUP_DHT_TIMEOUT)
     }
 
     pub(super) fn may_ask_dht(&self, now: Now, key: &AskKey) -> bool {
         let Some(finding) = self.finding.as_deref().filter(|_| self.active()) else { return false };
-        let has_network = !finding.dht.table().is_empty() || finding.joining.is_under_way();
+        let joined = !finding.dht.table().is_empty() || finding.joining.is_under_way();
+        let has_network = joined || self.errand_links().next().is_some();
         let missed =
             finding.misses.get(key).is_some_and(|at| now.mono.since(*at) < DHT_MISS_MEMORY);
         has_network && (!missed || self.is_awaited(key))
@@ -416,7 +428,7 @@ impl Agent {
     }
 }
 
-fn slot(key: &AskKey) -> Slot {
+pub(super) fn slot(key: &AskKey) -> Slot {
     match key {
         AskKey::NodeId(id) => Slot::agent(*id),
         AskKey::Address(prefix) => {

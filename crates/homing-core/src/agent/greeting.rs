@@ -160,6 +160,7 @@ impl Agent {
         self.tell_candidates(now, peer);
         self.ask_new_neighbour(now, id, peer);
         self.on_dht_link(now, id, peer);
+        self.note_guest(now, peer);
         self.meet_server(id, peer);
         self.pump_dht(now);
         self.drop_duplicates(now, peer);

@@ -220,6 +220,10 @@ impl Agent {
             }
             if let Asked::Flying(patience) = self.ask_layer(now, key, layer) {
                 self.resolver.enter(now.mono, key, layer, patience);
+                if layer == Layer::Dht {
+                    self.send_errands(key);
+                    self.pump_dht(now);
+                }
                 return true;
             }
         }

@@ -125,11 +125,14 @@ impl Agent {
             return;
         }
         let records = self.records_for(now, &ask.key);
+        if records.is_empty() && self.runs_errand(now, id, ask) {
+            return;
+        }
         self.counters.asks_answered += 1;
         self.send(id, Message::Answer(AskAnswer { id: ask.id, records }));
     }
 
-    fn records_for(&self, now: Now, key: &AskKey) -> Vec<minicbor::bytes::ByteVec> {
+    pub(super) fn records_for(&self, now: Now, key: &AskKey) -> Vec<minicbor::bytes::ByteVec> {
         let own = self.own.superseded().or(self.own.record());
         let mut found: Vec<&homing_base::Record> = Vec::new();
         match key {

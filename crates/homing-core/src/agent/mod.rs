@@ -6,7 +6,8 @@
 //!       ─► trusting   statements, and what follows when trust begins or ends
 //!       ─► publishing the own record, others' records, watchers, giving way
 //!       ─► lookups    references: the layers in their order
-//!       ─► finding    the DHT; dht_links carries its messages, dht_joining enters it and takes a role
+//!       ─► finding    the DHT; dht_links carries its messages, dht_joining enters it and takes a
+//!       │             role, dht_errands acts for those who may not be seen
 //!       ─► commands   what the local user wants; waits for what takes time
 //!       ─► dialing    who should be connected, and the attempts to get there
 //!                        └─► Outputs, in order; views: reads without effect
@@ -14,6 +15,7 @@
 //! After every input `Agent::settle` does whatever has become due, and computes the next wakeup.
 
 mod commands;
+mod dht_errands;
 mod dht_joining;
 mod dht_links;
 mod dialing;

@@ -188,6 +188,7 @@ impl Agent {
         self.make_room();
         debug!(peer = %peer.fmt_short(), seq = record.sequence.0, "record kept");
         self.note_place(peer, record.instance, &Reach::of(&record));
+        self.note_guest(now, peer);
         if old.is_some_and(|old| old.instance != record.instance) {
             self.on_moved(now, &record);
         }

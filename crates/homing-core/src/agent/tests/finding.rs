@@ -277,3 +277,43 @@ fn relayed_nodes_serve_while_there_are_too_few_others() {
     let found = resolved(&mut world, 3, PeerRef::NodeId(id(1)));
     assert_eq!(found.record.node_id(), id(1));
 }
+
+#[test]
+fn whoever_hides_its_address_finds_and_is_found_through_its_relay() {
+    let mut world = World::new();
+    let few = DhtSettings { k: 2, alpha: 2, ..DhtSettings::default() };
+    let with = |settings: Settings| Settings { dht: Some(few.clone()), ..settings };
+    for n in 1..=4 {
+        let peers = if n > 1 { vec![hint(n - 1)] } else { Vec::new() };
+        world.start(n, with(Settings { peers, ..settings(n, 1) }));
+    }
+    let serves = Settings { public: true, relays: vec![relay(9)], ..settings(9, 1) };
+    let serves = with(Settings { peers: vec![hint(1)], ..serves });
+    world.start(9, serves.clone());
+    world.run_for(secs(5));
+    world.start(20, with(member(20, 1)));
+    let asks = DhtSettings { role: DhtRole::Client, ..few.clone() };
+    let open = Settings { dht: Some(asks), peers: vec![hint(2)], ..settings(10, 1) };
+    world.start(10, open.clone());
+    world.start(11, Settings { instance: instance(11, 1, 1), main: instance(11, 1, 1), ..open });
+    world.run_for(secs(70));
+    // One who is gone, and a relay that has never heard of it.
+    world.kill(11);
+    world.kill(9);
+    world.disks.remove(&9);
+    let again = instance(9, 2, 1);
+    world.start(9, Settings { instance: again, main: again, ..serves });
+    world.run_for(secs(10));
+    let found = resolved(&mut world, 20, PeerRef::NodeId(id(11)));
+    assert_eq!((found.record.node_id(), found.layer), (id(11), Layer::Dht), "{found:?}");
+    assert_eq!(found.from, Some(id(9)), "the relay asked for it");
+    let found = resolved(&mut world, 10, PeerRef::NodeId(id(20)));
+    assert_eq!((found.record.node_id(), found.layer), (id(20), Layer::Dht), "{found:?}");
+    let shows_itself = |output: &Output| match output {
+        Output::Dial { target: DialTarget::Endpoint { from, .. }, .. } => *from == Door::Main,
+        Output::Dial { target: DialTarget::Sockets { .. }, .. } => true,
+        _ => false,
+    };
+    let shown: Vec<_> = world.log.iter().filter(|(n, o)| *n == 20 && shows_itself(o)).collect();
+    assert!(shown.is_empty(), "{shown:?}");
+}

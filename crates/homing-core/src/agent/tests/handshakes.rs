@@ -332,7 +332,8 @@ fn a_stranger_may_ask_for_trust_and_for_nothing_else() {
     };
     world.say(1, link, Message::Hello(hello));
     world.log.clear();
-    let ask = crate::message::Ask { id: 1, key: crate::message::AskKey::NodeId(id(2)) };
+    let key = crate::message::AskKey::NodeId(id(2));
+    let ask = crate::message::Ask { id: 1, key, errand: None };
     world.say(1, link, Message::Ask(ask));
     world.say(1, link, Message::Watch(vec![id(2)]));
     assert!(world.heard(1, link).is_empty());

@@ -132,7 +132,7 @@ fn a_public_node_answers_strangers_and_tells_watchers_of_a_move() {
     let stranger = record(5, 1, WALL, world.clock(9).wall);
     let link = world.stranger(9, stranger.instance);
     world.say(9, link, super::instances::hello(&stranger));
-    world.say(9, link, Message::Ask(Ask { id: 3, key: AskKey::NodeId(id(1)) }));
+    world.say(9, link, Message::Ask(Ask { id: 3, key: AskKey::NodeId(id(1)), errand: None }));
     let answer = world.heard(9, link).into_iter().find_map(|m| match m {
         Message::Answer(answer) => Some(answer.clone()),
         _ => None,

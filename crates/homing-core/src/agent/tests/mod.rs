@@ -1,5 +1,6 @@
 //! Agents that talk to each other, in sentences.
 
+mod cards;
 mod finding;
 mod handshakes;
 mod instances;
