@@ -41,3 +41,12 @@ pub const OWNER_PROOF_LIFETIME_MAX: Duration = Duration::from_secs(366 * 24 * 3_
 pub const HEARTBEAT_BYTES_MAX: usize = 256;
 /// How far a heartbeat's time may be from the registry's clock.
 pub const HEARTBEAT_SKEW: Duration = Duration::from_secs(60);
+/// Hits that a search may skip; beyond there are none.
+pub const OFFSET_MAX: u32 = 10_000;
+/// Registrations of one transaction of an import.
+pub const IMPORT_MAX: usize = 4_096;
+/// Records of one identity kept as evidence that it contradicts itself.
+pub const EVIDENCE_MAX: u32 = 8;
+/// How far a sequence may be ahead of the clock: sequences are milliseconds, and one from the far future
+/// would keep its identity from ever speaking again.
+pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);

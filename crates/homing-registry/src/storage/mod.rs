@@ -5,14 +5,28 @@
 //! two registries over one database, or two requests at once, never let an older record replace a newer.
 //! Search (words, filters, ranking inputs) is the backend's: an inverted index kept in the same transaction.
 //!
+//! ```text
+//! put ─► queue ─► one transaction for many ─► answers      decide (which record wins)
+//! search ─► words ─► index ─► candidates ─► rank ─► hits   the databases only keep and fetch
+//! ```
 //! Not here: signatures (every [`Record`] was verified before it became one), HTTP.
 
+mod cursor;
+mod decide;
+mod rank;
+mod rows;
+pub mod sqlite;
+mod verified;
+mod words;
+
 use async_trait::async_trait;
-use homing_base::{Address, Name, NodeId, Now, Record, Seq, Wall};
+use homing_base::{Address, Name, NodeId, Now, Record, RecordError, Seq, Wall};
 use serde::{Deserialize, Serialize};
 
 use crate::entity::{Entity, Source, Status, StoredCard};
 use crate::listing::{EntityKind, Listing};
+
+pub use sqlite::SqliteStorage;
 
 /// One registration: a verified record and what is known about its card.
 #[derive(Clone, Debug)]
@@ -219,6 +233,23 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError`]: nothing of it was kept.
     async fn put(&self, now: Now, registration: Registration) -> Result<Put, StorageError>;
 
+    /// Keeps many, in transactions of [`crate::limits::IMPORT_MAX`]; answers in the order of the
+    /// registrations. For imports and federation.
+    ///
+    /// # Errors
+    /// [`StorageError`]: transactions before the failed one are durable.
+    async fn put_many(
+        &self,
+        now: Now,
+        registrations: Vec<Registration>,
+    ) -> Result<Vec<Result<Put, StorageError>>, StorageError> {
+        let mut answers = Vec::with_capacity(registrations.len());
+        for registration in registrations {
+            answers.push(self.put(now, registration).await);
+        }
+        Ok(answers)
+    }
+
     /// The entity of an identity, whatever its status.
     ///
     /// # Errors
@@ -338,6 +369,17 @@ pub enum StorageError {
     /// There is no space left.
     #[error("the registry's disk is full")]
     Full,
+    /// The record is expired or from the future.
+    #[error("{0}")]
+    Record(RecordError),
+    /// A sequence that would keep its identity from ever speaking again.
+    #[error("the sequence {sequence} is more than a day ahead of the clock here ({now})", sequence = sequence.0)]
+    Ahead {
+        /// The record's.
+        sequence: Seq,
+        /// The registry's clock.
+        now: Wall,
+    },
     /// Written by a newer version of this program.
     #[error("the registry's database has schema {found}, this version knows up to {known}")]
     Newer {

@@ -1,0 +1,332 @@
+//! Words: how text becomes what an index holds, and what it holds for one listing.
+//!
+//! ```text
+//! text   ─► compatibility form, lower case, marks removed ─► runs of letters and digits (Han and Kana: each sign)
+//! word   ─► token: itself in ASCII, else `_` ‖ hex of its UTF-8          both databases see [a-z0-9_] only
+//! listing ─► strong (title, name, tags, skills, category, protocols) | weak (summary, descriptions) | facets
+//!        └─► profile: words u16 | (hash u32, fields u8, times u8)*       little-endian, ascending by hash
+//! ```
+//! A facet is `_` ‖ letter ‖ 16 hex digits of a SHA-256: what a filter asks for, exactly. The profile answers
+//! "which word stands in which field, how often" without the listing; ranking reads nothing else.
+//! A hash of 32 bits may collide; that costs a place in the order, never a wrong hit.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+use super::Filter;
+use crate::entity::Entity;
+use crate::listing::{EntityKind, Listing};
+
+/// Characters of one word; the rest of a longer one is cut off.
+pub(crate) const WORD_CHARS_MAX: usize = 40;
+/// Different words of one listing that are indexed.
+pub(crate) const LISTING_WORDS_MAX: usize = 1_024;
+
+/// Where a word stands: bits of a profile.
+pub(crate) mod field {
+    pub(crate) const TITLE: u8 = 1;
+    pub(crate) const NAME: u8 = 2;
+    pub(crate) const SUMMARY: u8 = 4;
+    pub(crate) const TAGS: u8 = 8;
+    pub(crate) const SKILLS: u8 = 16;
+    pub(crate) const CATEGORY: u8 = 32;
+    pub(crate) const PROTOCOLS: u8 = 64;
+    /// The word is the whole name, tag or skill.
+    pub(crate) const EXACT: u8 = 128;
+    /// Every field with the word that users see.
+    pub(crate) const NAMES: [(u8, &str); 7] = [
+        (TITLE, "title"),
+        (NAME, "name"),
+        (SUMMARY, "summary"),
+        (TAGS, "tags"),
+        (SKILLS, "skills"),
+        (CATEGORY, "category"),
+        (PROTOCOLS, "protocols"),
+    ];
+}
+
+/// The words of a text, folded, in order, with repetitions.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut word = String::new();
+    let mut length = 0;
+    let mut finish = |word: &mut String, length: &mut usize| {
+        *length = 0;
+        if !word.is_empty() {
+            found.push(std::mem::take(word));
+        }
+    };
+    for c in fold(text) {
+        if !c.is_alphanumeric() {
+            finish(&mut word, &mut length);
+        } else if stands_alone(c) {
+            finish(&mut word, &mut length);
+            word.push(c);
+            finish(&mut word, &mut length);
+        } else if length < WORD_CHARS_MAX {
+            word.push(c);
+            length += 1;
+        }
+    }
+    finish(&mut word, &mut length);
+    found
+}
+
+/// Compatibility decomposition (UAX #15), no combining marks, lower case.
+fn fold(text: &str) -> impl Iterator<Item = char> + '_ {
+    let plain = text.nfkd().filter(|c| !is_combining_mark(*c));
+    plain.flat_map(char::to_lowercase).filter(|c| !is_combining_mark(*c))
+}
+
+/// Scripts that write no spaces: every sign is a word.
+fn stands_alone(c: char) -> bool {
+    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// A word as both databases see it.
+pub(crate) fn token(word: &str) -> String {
+    if word.is_ascii() {
+        return word.to_owned();
+    }
+    format!("_{}", data_encoding::HEXLOWER.encode(word.as_bytes()))
+}
+
+/// FNV-1a (32 bits) of a word.
+pub(crate) fn hash(word: &str) -> u32 {
+    word.bytes().fold(0x811c_9dc5, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
+}
+
+/// What the index holds for one entity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Indexed {
+    /// Tokens of the fields that name the entity, separated by spaces.
+    pub(crate) strong: String,
+    /// Tokens of its descriptions that are not in `strong`.
+    pub(crate) weak: String,
+    /// What filters ask for.
+    pub(crate) facets: String,
+    /// See the module.
+    pub(crate) profile: Vec<u8>,
+}
+
+impl Indexed {
+    /// What a listing and the name in its record give.
+    pub(crate) fn of(listing: &Listing, name: Option<&str>) -> Self {
+        let mut collected = Collected::default();
+        collected.listing(listing, name.unwrap_or(""));
+        let mut indexed = Self::default();
+        for (word, times) in &collected.words {
+            let column = if times.strong { &mut indexed.strong } else { &mut indexed.weak };
+            push(column, &token(word));
+        }
+        indexed.profile = collected.profile();
+        for facet in facets_of(listing) {
+            push(&mut indexed.facets, &facet);
+        }
+        indexed
+    }
+}
+
+fn push(column: &mut String, token: &str) {
+    if !column.is_empty() {
+        column.push(' ');
+    }
+    column.push_str(token);
+}
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    fields: u8,
+    times: u8,
+    strong: bool,
+}
+
+#[derive(Default)]
+struct Collected {
+    words: BTreeMap<String, Times>,
+    length: u16,
+}
+
+impl Collected {
+    fn listing(&mut self, listing: &Listing, name: &str) {
+        self.named(name, field::NAME);
+        self.text(&listing.title, field::TITLE, true);
+        self.text(&listing.category, field::CATEGORY, true);
+        for tag in &listing.tags {
+            self.named(tag, field::TAGS);
+        }
+        for protocol in &listing.protocols {
+            self.text(protocol, field::PROTOCOLS, true);
+        }
+        for skill in &listing.skills {
+            self.named(&skill.id, field::SKILLS);
+            self.named(&skill.name, field::SKILLS);
+            for tag in &skill.tags {
+                self.named(tag, field::SKILLS);
+            }
+        }
+        self.text(&listing.summary, field::SUMMARY, false);
+        for skill in &listing.skills {
+            self.text(&skill.description, field::SKILLS, false);
+        }
+    }
+
+    /// A short text that may be one word as a whole.
+    fn named(&mut self, text: &str, field: u8) {
+        let words = words(text);
+        let exact = if words.len() == 1 { field::EXACT } else { 0 };
+        words.into_iter().for_each(|word| self.word(word, field | exact, true));
+    }
+
+    fn text(&mut self, text: &str, field: u8, strong: bool) {
+        words(text).into_iter().for_each(|word| self.word(word, field, strong));
+    }
+
+    fn word(&mut self, word: String, fields: u8, strong: bool) {
+        self.length = self.length.saturating_add(1);
+        if self.words.len() >= LISTING_WORDS_MAX && !self.words.contains_key(&word) {
+            return;
+        }
+        let times = self.words.entry(word).or_default();
+        times.fields |= fields;
+        times.times = times.times.saturating_add(1);
+        times.strong |= strong;
+    }
+
+    fn profile(&self) -> Vec<u8> {
+        let mut rows: Vec<_> =
+            self.words.iter().map(|(word, t)| (hash(word), t.fields, t.times)).collect();
+        rows.sort_unstable();
+        let mut bytes = self.length.to_le_bytes().to_vec();
+        for (hash, fields, times) in rows {
+            bytes.extend(hash.to_le_bytes());
+            bytes.extend([fields, times]);
+        }
+        bytes
+    }
+}
+
+/// A profile, read.
+#[derive(Clone, Copy)]
+pub(crate) struct Profile<'a>(pub(crate) &'a [u8]);
+
+impl Profile<'_> {
+    /// Words of the whole listing, with repetitions.
+    pub(crate) fn length(self) -> u16 {
+        self.0.first_chunk().map_or(0, |b| u16::from_le_bytes(*b))
+    }
+
+    /// Fields and times of a word.
+    pub(crate) fn find(self, word: u32) -> Option<(u8, u8)> {
+        let rows = self.0.get(2..)?.as_chunks::<6>().0;
+        let key = |row: &[u8; 6]| u32::from_le_bytes([row[0], row[1], row[2], row[3]]);
+        let place = rows.binary_search_by_key(&word, key).ok()?;
+        Some((rows[place][4], rows[place][5]))
+    }
+}
+
+fn facet(letter: char, value: &str) -> String {
+    let digest = Sha256::digest(value.trim().to_lowercase().as_bytes());
+    format!("_{letter}{}", data_encoding::HEXLOWER.encode(&digest[..8]))
+}
+
+fn kind_letter(kind: EntityKind) -> &'static str {
+    match kind {
+        EntityKind::Agent => "agent",
+        EntityKind::Service => "service",
+    }
+}
+
+/// Every facet of a listing, each once.
+fn facets_of(listing: &Listing) -> Vec<String> {
+    let mut facets = vec![facet('k', kind_letter(listing.kind))];
+    if !listing.category.is_empty() {
+        facets.push(facet('c', &listing.category));
+    }
+    facets.extend(listing.owner.iter().map(|o| facet('o', o)));
+    facets.extend(listing.tags.iter().map(|t| facet('t', t)));
+    facets.extend(listing.protocols.iter().map(|p| facet('p', p)));
+    for skill in &listing.skills {
+        let names = [&skill.id, &skill.name].into_iter().chain(&skill.tags);
+        facets.extend(names.clone().map(|s| facet('s', s)));
+        facets.extend(names.flat_map(|s| words(s)).map(|s| facet('s', &s)));
+    }
+    facets.sort_unstable();
+    facets.dedup();
+    facets
+}
+
+/// What a filter asks for: one of each group. Status is not here, it depends on the time.
+pub(crate) fn facet_groups(filter: &Filter) -> Vec<Vec<String>> {
+    let mut groups = Vec::new();
+    groups.extend(filter.category.iter().map(|c| vec![facet('c', c)]));
+    groups.extend(filter.tags.iter().map(|t| vec![facet('t', t)]));
+    groups.extend(filter.skills.iter().map(|s| vec![facet('s', s)]));
+    groups.extend(filter.kind.iter().map(|k| vec![facet('k', kind_letter(*k))]));
+    groups.extend(filter.owner.iter().map(|o| vec![facet('o', o)]));
+    if !filter.protocols.is_empty() {
+        groups.push(filter.protocols.iter().map(|p| facet('p', p)).collect());
+    }
+    groups
+}
+
+/// Fields of an entity that have a word beginning with `prefix`.
+pub(crate) fn fields_with_prefix(entity: &Entity, prefix: &str) -> u8 {
+    let mut collected = Collected::default();
+    let name = entity.record.name.as_ref().map(ToString::to_string);
+    collected.listing(&entity.listing, name.as_deref().unwrap_or(""));
+    let range = collected.words.range(prefix.to_owned()..);
+    range.take_while(|(w, _)| w.starts_with(prefix)).fold(0, |f, (_, t)| f | t.fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_marks_and_width_do_not_matter() {
+        assert_eq!(words("Über-Café ＡＢＣ ﬁne"), ["uber", "cafe", "abc", "fine"]);
+        assert_eq!(words("翻訳 agent"), ["翻", "訳", "agent"]);
+        assert_eq!(words("\"a* OR NEAR(b)\""), ["a", "or", "near", "b"]);
+        assert_eq!(words(" \u{301}\0_-"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_token_is_plain_ascii() {
+        let texts = ["naïve", "Ελλάδα", "हिन्दी", "日本", "x'y\"z", "\u{1F600}1"];
+        for word in texts.iter().flat_map(|t| words(t)) {
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+            assert!(token(&word).bytes().all(plain), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_profile_finds_its_words_and_their_fields() {
+        let listing = Listing {
+            title: "German translator".into(),
+            summary: "translates german german law".into(),
+            tags: vec!["german".into()],
+            ..Listing::default()
+        };
+        let indexed = Indexed::of(&listing, Some("hermes"));
+        let profile = Profile(&indexed.profile);
+        assert_eq!(profile.length(), 8);
+        let (fields, times) = profile.find(hash("german")).unwrap();
+        assert_eq!(fields, field::TITLE | field::TAGS | field::SUMMARY | field::EXACT);
+        assert_eq!(times, 4);
+        assert_eq!(profile.find(hash("hermes")), Some((field::NAME | field::EXACT, 1)));
+        assert_eq!(profile.find(hash("absent")), None);
+        assert_eq!(indexed.weak, "law translates");
+    }
+
+    #[test]
+    fn a_hostile_listing_stays_bounded() {
+        let text: String = (0..20_000).map(|n| format!("w{n} ")).collect();
+        let listing = Listing { summary: text, ..Listing::default() };
+        let indexed = Indexed::of(&listing, None);
+        assert_eq!(indexed.profile.len(), 2 + 6 * LISTING_WORDS_MAX);
+    }
+}
