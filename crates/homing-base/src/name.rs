@@ -92,6 +92,17 @@ label!(
     SERVICE_BYTES_MAX
 );
 
+impl Service {
+    /// The built-in service that serves an agent's card to trusted peers, whatever they are trusted for.
+    pub const CARD: &str = "card";
+
+    /// Whether it is [`Service::CARD`].
+    #[must_use]
+    pub fn is_card(&self) -> bool {
+        self.as_str() == Self::CARD
+    }
+}
+
 /// Why a text is no label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabelError {

@@ -8,6 +8,7 @@ mod discovery;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use homing_base::record::CardRef;
 use homing_base::statement::SignedStatement;
 use homing_base::{Address, InstanceId, Name, NodeId, Record, RelayRef, Scope, Seq, Service, Wall};
 
@@ -437,6 +438,8 @@ pub enum Command {
     AddPeer(PeerHint),
     /// Replace the advertised services.
     SetServices(Vec<Service>),
+    /// Name another agent card, or none.
+    SetCard(Option<CardRef>),
     /// The network changed or came back: look at every link now.
     NetworkChanged,
     /// Say goodbye to everybody; the shell stops after the reply.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use homing_base::cbor::CborError;
 use homing_base::limits::{DIRECT_ADDRESSES_MAX, RECORD_LIFETIME_MAX, RELAYS_MAX, SERVICES_MAX};
+use homing_base::record::CardRef;
 use homing_base::{AgentRecord, IdentityKey, Mono, Now, Record, RecordError, Seq, Service, Wall};
 
 use crate::io::{EndpointFacts, Settings};
@@ -29,6 +30,7 @@ pub(crate) struct Own {
     /// Consents issued before are void unless held.
     pub floor: Option<Wall>,
     pub services: Vec<Service>,
+    pub card: Option<CardRef>,
     started: Mono,
     published: Option<Mono>,
     adoptions: u8,
@@ -59,6 +61,7 @@ impl Own {
             previous: stored.map_or(Seq(0), |r| r.sequence),
             floor: stored.and_then(|r| r.trust_floor),
             services: settings.services.clone(),
+            card: stored.and_then(|r| r.card.clone()),
             started: now.mono,
             published: None,
             adoptions: 0,
@@ -167,6 +170,7 @@ impl Own {
             content.direct = facts.direct.iter().take(DIRECT_ADDRESSES_MAX).copied().collect();
         }
         content.services = self.services.iter().take(SERVICES_MAX).cloned().collect();
+        content.card = self.card.clone();
         content.trust_floor = self.floor;
         content
     }
