@@ -220,6 +220,18 @@ impl UnverifiedRecord {
         self.content.public_key.node_id()
     }
 
+    /// Which sequence it says it has; nothing is believed yet.
+    #[must_use]
+    pub fn claimed_sequence(&self) -> Seq {
+        self.content.sequence
+    }
+
+    /// SHA-256 of its bytes, to recognise what was verified before.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.bytes).into()
+    }
+
     /// The only way to obtain a [`Record`] from bytes: signature and lifetime have been checked.
     ///
     /// # Errors

@@ -19,6 +19,7 @@
 pub mod agent;
 pub(crate) mod chance;
 pub mod dht;
+pub mod gossip;
 pub mod io;
 pub mod limits;
 pub(crate) mod links;
