@@ -253,6 +253,7 @@ impl Ground {
             down,
         };
         let node = Node { shared: Arc::new(shared) };
+        tokio::spawn(node.clone().serve_cards());
         let serving = api.map(|socket| api::serve(node.clone(), socket));
         tokio::spawn(supervise(driver, queue, wire, serving, (lock, down_sender), ended_sender));
         Ok(node)

@@ -4,6 +4,7 @@
 //! ~/.homing/           0700
 //! ├── identity.json    0600   the key; the only file that must not be lost
 //! ├── config.toml             what the user set
+//! ├── card.json               the agent card that was published
 //! ├── homing.db               what was promised: own record, trust, names, peers
 //! ├── homing.sock      0600   the local API (elsewhere with HOMING_SOCKET)
 //! ├── daemon.log              JSON lines
@@ -79,6 +80,12 @@ impl Home {
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.dir.join("config.toml")
+    }
+
+    /// The published agent card.
+    #[must_use]
+    pub fn card(&self) -> PathBuf {
+        self.dir.join("card.json")
     }
 
     /// The store.

@@ -14,6 +14,7 @@
 
 mod api;
 pub mod builder;
+mod cards;
 pub mod clock;
 pub mod config;
 pub mod daemon;

@@ -13,8 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use homing_api::operations as op;
 use homing_api::{
-    API_MAJOR, ApiError, BODY_BYTES_MAX, Code, HEADER_API, HEADER_VERSION, Schema, agent, dht,
-    network, peers, trust,
+    API_MAJOR, ApiError, BODY_BYTES_MAX, Code, HEADER_API, HEADER_VERSION, Schema, agent, cards,
+    dht, network, peers, trust,
 };
 use serde::Deserialize;
 
@@ -59,6 +59,7 @@ pub(super) fn router(node: Node) -> Router {
         .route(op::DHT_LOOKUP, post(dht_lookup))
         .route(op::DHT_STATS, get(dht_stats))
         .route(op::ALIASES, get(aliases).post(set_alias))
+        .route(op::CARD, get(card).post(publish_card))
         .route(op::CONFIG, get(config))
         .route(op::NETCHECK, get(netcheck))
         .route(op::DOCTOR, get(doctor))
@@ -190,6 +191,14 @@ async fn aliases(State(s): Here) -> Answer<peers::Aliases> {
 
 async fn set_alias(State(s): Here, bytes: Body) -> Answer<agent::Done> {
     json(s.node.set_alias(body(bytes)?).await)
+}
+
+async fn card(State(s): Here) -> Answer<cards::PublishedCard> {
+    json(s.node.published_card().await)
+}
+
+async fn publish_card(State(s): Here, bytes: Body) -> Answer<agent::Done> {
+    json(s.node.publish_card(body(bytes)?).await)
 }
 
 async fn config(State(s): Here) -> Answer<agent::ConfigView> {

@@ -53,9 +53,11 @@ impl Node {
             PeerRef::Address(address) => (DhtKeyKind::Address, DhtKey::Address(address)),
             PeerRef::Name(name) => (DhtKeyKind::Name, DhtKey::Name(name)),
         };
-        self.shared.dht_lookups.fetch_add(1, Ordering::Relaxed);
         match self.command(&text, Command::DhtLookup { key, timeout }).await? {
-            Answer::DhtLookup(found) => self.found(text, kind, *found).await,
+            Answer::DhtLookup(found) => {
+                self.shared.dht_lookups.fetch_add(1, Ordering::Relaxed);
+                self.found(text, kind, *found).await
+            }
             other => Err(unexpected(&other)),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use homing_api::agent::Done;
+use homing_api::cards::CardFacts;
 use homing_api::peers::{
     AddPeerRequest, AliasEntry, AliasKind, AliasRequest, Aliases, LayerTime, Path, PathKind,
     PeerStatus, PingRequest, Pong, Resolution, ResolveRequest, Status,
@@ -112,6 +113,10 @@ impl Node {
             answered_by,
             age_ms: u64::try_from(resolved.age.as_millis()).unwrap_or(u64::MAX),
             spent: spent.collect(),
+            card: record.card.as_ref().map(|card| CardFacts {
+                url: card.url.clone(),
+                sha256: data_encoding::HEXLOWER.encode(&card.sha256),
+            }),
             replicas: resolved.replicas,
         })
     }
