@@ -9,10 +9,11 @@
 //! Every JSON object begins with `"schema":"homing.<what>/v<major>"`; within a major version fields
 //! are only added. Times are RFC 3339 in UTC, durations end in `_ms` or `_s`, sizes in `_bytes`.
 //!
-//! Reading order: [`operations`], [`error`], [`agent`], [`peers`], [`trust`], [`streams`],
+//! Reading order: [`operations`], [`error`], [`agent`], [`cards`], [`peers`], [`trust`], [`streams`],
 //! [`network`], [`dht`], [`client`].
 
 pub mod agent;
+pub mod cards;
 pub mod client;
 pub mod dht;
 pub mod error;

@@ -74,6 +74,8 @@ operations! {
     DHT_STATS "GET"  "/v1/dht/stats"    [], None, "homing.dht_stats/v1" Json "Role, estimates, intervals and counts of the DHT";
     ALIASES   "GET"  "/v1/aliases"      [], None, "homing.aliases/v1" Json "What names mean here";
     ALIAS_SET "POST" "/v1/aliases"      [], Some("AliasRequest"), "homing.done/v1" Json "Call a peer by a local name, or stop doing so";
+    CARD      "GET"  "/v1/card"         [], None, "homing.card/v1" Json "The published agent card";
+    CARD_SET  "POST" "/v1/card"         [], Some("PublishCardRequest"), "homing.done/v1" Json "Publish an agent card, or withdraw it";
     CONFIG    "GET"  "/v1/config"       [], None, "homing.config/v1" Json "The effective configuration and its origins";
     NETCHECK  "GET"  "/v1/netcheck"     ["[peer]"], None, "homing.netcheck/v1" Json "What the network does to this agent";
     DOCTOR    "GET"  "/v1/doctor"       [], None, "homing.doctor/v1" Json "What the daemon finds wrong with itself";

@@ -6,6 +6,7 @@ use homing_base::{Address, InstanceId, Name, NodeId, PublicKey, RelayRef, Servic
 use serde::{Deserialize, Serialize};
 
 use crate::agent::HealthItem;
+use crate::cards::CardFacts;
 use crate::schema::{Schema, described};
 use crate::stamp::Stamp;
 use crate::trust::TrustFacts;
@@ -174,6 +175,9 @@ pub struct Resolution {
     pub age_ms: u64,
     /// Time spent in each layer that was asked, in order.
     pub spent: Vec<LayerTime>,
+    /// Its agent card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardFacts>,
     /// Nodes of the DHT that had shown the record by then; only with `layer` `dht`.
     #[serde(default)]
     pub replicas: Option<u32>,

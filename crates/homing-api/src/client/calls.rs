@@ -8,6 +8,7 @@ use super::{
     Client, EventStream, RawStream, internal, percent_encode, read_body, read_error, with_query,
 };
 use crate::agent::{ConfigView, Done, Info, Version};
+use crate::cards::{PublishCardRequest, PublishedCard};
 use crate::dht::{DhtLookup, DhtLookupRequest, DhtPeers, DhtStats};
 use crate::error::ApiError;
 use crate::network::{Doctor, Netcheck};
@@ -117,6 +118,22 @@ impl Client {
     pub async fn resolve(&self, what: &str, timeout: Duration) -> Result<Resolution, ApiError> {
         let timeout_ms = millis(timeout);
         self.post(op::RESOLVE, &ResolveRequest { what: what.into(), timeout_ms }).await
+    }
+
+    /// The published card.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn card(&self) -> Result<PublishedCard, ApiError> {
+        self.fetch(op::CARD).await
+    }
+
+    /// Publish a card, or withdraw it.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn publish_card(&self, request: &PublishCardRequest) -> Result<Done, ApiError> {
+        self.post(op::CARD_SET, request).await
     }
 
     /// A stream to a service of a trusted peer.
