@@ -1,7 +1,7 @@
 //! Fuzz targets of every decoder, and their corpora.
 //!
 //! ```text
-//! src/{base,core,node}.rs     the bodies: plain functions from bytes to nothing that assert what holds
+//! src/{base,core,node,registry}.rs   the bodies: plain functions from bytes to nothing that assert what holds
 //! fuzz_targets/NAME.rs        one line each, for cargo-fuzz (nightly): finds new inputs
 //! corpus/NAME/*               committed inputs, replayed on stable by `cargo xtask test`
 //! ```
@@ -14,4 +14,6 @@ pub mod base;
 pub mod core;
 #[cfg(feature = "node")]
 pub mod node;
+#[cfg(feature = "node")]
+pub mod registry;
 pub mod replay;

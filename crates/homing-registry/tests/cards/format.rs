@@ -2,6 +2,7 @@
 
 use homing_registry::cards::canonical::{jcs, payload};
 use homing_registry::cards::lint::lint;
+use homing_registry::cards::signature::{Keys, check, sign};
 use homing_registry::cards::{Card, CardError, Dialect, Interface, did_key};
 use homing_registry::limits::CARD_BYTES_MAX;
 use serde_json::{Value, json};
@@ -207,4 +208,26 @@ fn a_lint_names_the_place_of_every_error() {
     let old = lint(V03.as_bytes());
     assert_eq!(old.errors, []);
     assert!(old.warnings.iter().any(|w| w.message.contains("0.3")));
+}
+
+/// Perturbed bytes never panic, and never pass for what was signed.
+#[test]
+fn a_card_with_one_byte_changed_is_never_verified_as_another() {
+    let key = homing_base::IdentityKey::from_seed([9; 32]);
+    let card = Card::parse(full_card().to_string().as_bytes()).unwrap();
+    let signed = sign(&card, &key).unwrap();
+    let keys = Keys::of_identity(key.public());
+    let meaning = payload(&signed);
+    let mut random = 0x1234_5678_9abc_def0_u64;
+    for round in 0..1_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let place = (random >> 33) as usize % signed.bytes().len();
+        let mut bytes = signed.bytes().to_vec();
+        bytes[place] ^= 1 << (random >> 60 & 7);
+        let _ = lint(&bytes);
+        let Ok(changed) = Card::parse(&bytes) else { continue };
+        if check(&changed, &keys).word() == "verified" {
+            assert_eq!(payload(&changed), meaning, "round {round}, byte {place}");
+        }
+    }
 }
