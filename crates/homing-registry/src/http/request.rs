@@ -102,6 +102,10 @@ pub(super) async fn json<T: DeserializeOwned>(
 
 /// Reads JSON.
 pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Outcome<T> {
+    // An array would be read as a struct, field by field.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::usage("the body is an array, this operation takes an object").into());
+    }
     serde_json::from_slice(bytes).map_err(|e| {
         Problem::usage("the body is not what this operation takes")
             .why(e.to_string())

@@ -1,13 +1,13 @@
 //! The registry over HTTP: a real server on a loopback port, a real database, real signatures.
 
-// mod attacks;
+mod attacks;
 mod changing;
-// mod documents;
-// mod events;
-// mod federation;
+mod documents;
+mod events;
+mod federation;
 mod finding;
-// mod formats;
-// mod guarding;
-// mod outside;
-// mod owners;
+mod formats;
+mod guarding;
+mod outside;
+mod owners;
 mod support;

@@ -24,7 +24,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct Server {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) registry: Registry,
-    pub(crate) folder: tempfile::TempDir,
+    /// Gone with the server.
+    _folder: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
 }
@@ -60,7 +61,7 @@ impl Server {
         let served = tokio::spawn(serve(listener, registry.clone(), async {
             let _ = stopped.await;
         }));
-        Self { address, registry, folder, stop: Some(stop), served }
+        Self { address, registry, _folder: folder, stop: Some(stop), served }
     }
 
     /// Tells it to stop and waits until it has.
