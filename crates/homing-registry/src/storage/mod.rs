@@ -13,6 +13,7 @@
 
 mod cursor;
 mod decide;
+pub mod postgres;
 mod rank;
 mod rows;
 pub mod sqlite;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::entity::{Entity, Source, Status, StoredCard};
 use crate::listing::{EntityKind, Listing};
 
+pub use postgres::PostgresStorage;
 pub use sqlite::SqliteStorage;
 
 /// One registration: a verified record and what is known about its card.

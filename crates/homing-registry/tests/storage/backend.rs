@@ -32,12 +32,3 @@ pub(crate) fn sqlite() -> Sqlite {
 pub(crate) fn open(folder: &Path) -> SqliteStorage {
     SqliteStorage::open(folder.join("registry.db")).unwrap()
 }
-
-pub(crate) struct Postgres {
-    pub(crate) storage: Arc<dyn Storage>,
-}
-
-pub(crate) async fn postgres(name: &str) -> Option<Postgres> {
-    let _ = name;
-    None
-}

@@ -77,7 +77,11 @@ fn one_life(folder: &Path, round: u32, delay: Duration) -> Vec<u32> {
     let reader = std::thread::spawn(move || {
         let lines = BufReader::new(stdout).lines().map_while(Result::ok);
         let numbers = lines.filter_map(|line| line.strip_prefix(ACKNOWLEDGED)?.parse().ok());
-        numbers.inspect(|_| drop(first.send(()))).collect()
+        let told = numbers.inspect(|_| {
+            // Only the first is waited for.
+            let _ = first.send(());
+        });
+        told.collect()
     });
     started.recv_timeout(Duration::from_secs(60)).expect("the child answers");
     std::thread::sleep(delay);

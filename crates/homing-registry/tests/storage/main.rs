@@ -11,6 +11,8 @@ mod fixtures;
 mod keeping;
 mod lists;
 mod order;
+mod postgres_only;
+mod postgres_server;
 mod race;
 mod searching;
 mod sqlite_only;
@@ -29,8 +31,9 @@ macro_rules! on_both {
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let Some(backend) = crate::backend::postgres(stringify!($name)).await else { return };
-                crate::$module::$name(backend.storage.clone()).await;
+                let Some(backend) =
+                    crate::postgres_server::storage(stringify!($name)).await else { return };
+                crate::$module::$name(backend).await;
             })*
         }
     };

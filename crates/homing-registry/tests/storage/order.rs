@@ -29,7 +29,6 @@ fn registration(first: u32, (n, sequence, variant, gone): (u32, u64, u8, bool)) 
 /// The set as it was drawn and shuffled, by other identities: each time what the rule alone says.
 pub(crate) async fn any_order_ends_in_the_same_state(store: Arc<dyn Storage>) {
     let seed: [u8; 32] = std::array::from_fn(|n| n as u8 ^ std::process::id().to_le_bytes()[n % 4]);
-    println!("seed {seed:?}");
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     for round in 0..ROUNDS {
