@@ -35,6 +35,7 @@ mod page;
 mod problem;
 mod pump;
 mod request;
+mod role;
 mod search;
 mod serve;
 mod settings;
@@ -47,7 +48,8 @@ use axum::Router;
 use homing_base::NodeId;
 use tokio::sync::Semaphore;
 
-pub use self::serve::serve;
+pub use self::exchange::REGISTRY_SERVICE;
+pub use self::serve::{serve, serve_peer};
 pub use self::settings::{AddressRange, AddressRangeError, Caller, Rate, Settings};
 use crate::cards::Fetcher;
 use crate::network::Network;

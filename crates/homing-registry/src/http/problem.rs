@@ -142,6 +142,20 @@ impl Problem {
     }
 }
 
+/// For the node's own faces, which speak `homing.error/v1`.
+impl From<Problem> for homing_api::ApiError {
+    fn from(problem: Problem) -> Self {
+        let code = Code::from_text(&problem.code).unwrap_or(Code::Internal);
+        Self {
+            why: problem.why,
+            hint: problem.hint,
+            retryable: problem.retryable,
+            retry_after_ms: problem.retry_after_ms,
+            ..Self::new(code, problem.detail)
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -184,6 +198,9 @@ impl From<StorageError> for Box<Problem> {
         Box::new(match error {
             StorageError::Cursor => Problem::usage("the cursor is not one of this list")
                 .hint("pass the `next` of the page before, unchanged"),
+            StorageError::Record(error) => return error.into(),
+            StorageError::Ahead { .. } => Problem::new(Code::RecordExpired, error.to_string())
+                .hint("sequences follow the clock: max(previous + 1, Unix time in milliseconds)"),
             StorageError::Full => {
                 Problem::new(Code::DiskFull, "the registry's disk is full; nothing was changed")
             }
