@@ -8,10 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{
-    completions, config, daemon, demo, dht, doctor, info, key, name, ping, relay, resolve, start,
-    status, streams, tools, trust, wait,
-};
+use crate::commands::{card, completions, config, daemon, demo, dht, doctor, find, info, key, name, ping, record, registry, relay, resolve, start, status, streams, tools, trust, wait};
 use crate::output::Format;
 
 /// One permanent address for every agent, derived from its key, wherever it runs today.
@@ -86,9 +83,12 @@ pub(crate) enum Command {
     Key(key::KeyArgs),
     Name(name::NameArgs),
     // DISCOVERY
+    Find(find::FindArgs),
     #[command(alias = "lookup")]
     Resolve(resolve::ResolveArgs),
     Dht(dht::DhtArgs),
+    Card(card::CardArgs),
+    Record(record::RecordArgs),
     // TRUST
     Handshake(trust::HandshakeArgs),
     Pending(trust::PendingArgs),
@@ -104,6 +104,7 @@ pub(crate) enum Command {
     // NETWORK
     Netcheck(tools::NetcheckArgs),
     Relay(relay::RelayArgs),
+    Registry(registry::RegistryArgs),
     Events(tools::EventsArgs),
     Metrics(tools::MetricsArgs),
     // TOOLS
@@ -117,10 +118,10 @@ pub(crate) enum Command {
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["up", "down", "info", "status", "wait", "doctor", "demo", "daemon"]),
     ("Identity", &["key", "name"]),
-    ("Discovery", &["resolve", "dht"]),
+    ("Discovery", &["find", "resolve", "dht", "card", "record"]),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
     ("Connect", &["ping", "connect", "listen"]),
-    ("Network", &["netcheck", "relay", "events", "metrics"]),
+    ("Network", &["netcheck", "relay", "registry", "events", "metrics"]),
     ("Tools", &["config", "api", "schema", "completions"]),
 ];
 
@@ -129,7 +130,7 @@ impl Command {
     pub(crate) fn serves(&self) -> bool {
         match self {
             Command::Daemon(daemon) => daemon.serves(),
-            Command::Relay(_) => true,
+            Command::Relay(_) | Command::Registry(_) => true,
             _ => false,
         }
     }

@@ -1,5 +1,6 @@
 //! One file per command group: its arguments, what it asks the daemon, how the answer looks.
 
+pub(crate) mod card;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod daemon;
@@ -7,10 +8,13 @@ pub(crate) mod daemon_run;
 pub(crate) mod demo;
 pub(crate) mod dht;
 pub(crate) mod doctor;
+pub(crate) mod find;
 pub(crate) mod info;
 pub(crate) mod key;
 pub(crate) mod name;
 pub(crate) mod ping;
+pub(crate) mod record;
+pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod resolve;
 pub(crate) mod start;
@@ -44,7 +48,10 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Daemon(args) => daemon::run(session, args).await,
         Command::Key(args) => key::run(session, args),
         Command::Name(args) => name::run(session, args).await,
+        Command::Find(args) => find::run(session, &args).await,
         Command::Resolve(args) => resolve::run(session, &args).await,
+        Command::Card(args) => card::run(session, args).await,
+        Command::Record(args) => record::run(session, args),
         Command::Dht(args) => dht::run(session, args).await,
         Command::Handshake(args) => trust::handshake(session, &args).await,
         Command::Pending(_) => trust::pending(session).await,
@@ -57,6 +64,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Listen(args) => streams::listen(session, &args).await,
         Command::Netcheck(args) => tools::netcheck(session, &args).await,
         Command::Relay(args) => relay::run(session, args).await,
+        Command::Registry(args) => registry::run(session, args).await,
         Command::Events(args) => tools::events(session, &args).await,
         Command::Metrics(_) => tools::metrics(session).await,
         Command::Config(args) => config::run(session, args),
