@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{card, completions, config, daemon, demo, dht, doctor, find, info, key, name, ping, record, registry, relay, resolve, start, status, streams, tools, trust, wait};
+use crate::commands::{
+    card, completions, config, daemon, demo, dht, doctor, info, key, name, ping, record, relay,
+    resolve, start, status, streams, tools, trust, wait,
+};
 use crate::output::Format;
 
 /// One permanent address for every agent, derived from its key, wherever it runs today.
@@ -83,7 +86,6 @@ pub(crate) enum Command {
     Key(key::KeyArgs),
     Name(name::NameArgs),
     // DISCOVERY
-    Find(find::FindArgs),
     #[command(alias = "lookup")]
     Resolve(resolve::ResolveArgs),
     Dht(dht::DhtArgs),
@@ -104,7 +106,6 @@ pub(crate) enum Command {
     // NETWORK
     Netcheck(tools::NetcheckArgs),
     Relay(relay::RelayArgs),
-    Registry(registry::RegistryArgs),
     Events(tools::EventsArgs),
     Metrics(tools::MetricsArgs),
     // TOOLS
@@ -118,10 +119,10 @@ pub(crate) enum Command {
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["up", "down", "info", "status", "wait", "doctor", "demo", "daemon"]),
     ("Identity", &["key", "name"]),
-    ("Discovery", &["find", "resolve", "dht", "card", "record"]),
+    ("Discovery", &["resolve", "dht", "card", "record"]),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
     ("Connect", &["ping", "connect", "listen"]),
-    ("Network", &["netcheck", "relay", "registry", "events", "metrics"]),
+    ("Network", &["netcheck", "relay", "events", "metrics"]),
     ("Tools", &["config", "api", "schema", "completions"]),
 ];
 
@@ -130,7 +131,7 @@ impl Command {
     pub(crate) fn serves(&self) -> bool {
         match self {
             Command::Daemon(daemon) => daemon.serves(),
-            Command::Relay(_) | Command::Registry(_) => true,
+            Command::Relay(_) => true,
             _ => false,
         }
     }
