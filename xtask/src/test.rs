@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! prepare     tools that the NAT lab needs, installed when this is root on a Debian-like system
+//! API tools   a schema-driven fuzzer and a client generator, in a Python environment of their own
 //! release     the binary that people run; flow and lab tests start it (HOMING_BIN)
 //! workspace   unit, property, flow, corpus and documentation tests of every crate
 //! simulator   200 seeds × 200 agents
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
+use crate::api_tools;
 use crate::run::{self, Ended};
 use crate::tally::{Report, Tally};
 use crate::tidy::Workspace;
@@ -40,8 +42,9 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     if extent == Extent::Full && has(LAB) {
         prepare(root, &mut report);
     }
+    let tools = api_tools::prepare(root, &mut report);
     report.part("release binary", || release(root, &binary));
-    report.part("workspace tests", || workspace(root, &binary, has(LAB)));
+    report.part("workspace tests", || workspace(root, &binary, &tools, has(LAB)));
     if extent == Extent::Full {
         report.part("simulator sweep", || sweep(root));
         if has(LAB) {
@@ -88,12 +91,13 @@ fn release(root: &Path, binary: &Path) -> Result<Tally> {
     Ok(Tally::one(ended.success))
 }
 
-fn workspace(root: &Path, binary: &Path, has_lab: bool) -> Result<Tally> {
+fn workspace(root: &Path, binary: &Path, tools: &Path, has_lab: bool) -> Result<Tally> {
     let mut args = vec!["test", "--workspace", "--no-fail-fast"];
     if has_lab {
         args.extend(["--exclude", LAB]);
     }
-    let ended = run::cargo(root, &args).env("HOMING_BIN", binary).stream()?;
+    let tests = run::cargo(root, &args).env("HOMING_BIN", binary);
+    let ended = tests.env("HOMING_API_TOOLS", tools).stream()?;
     Ok(Tally::of_libtest(&ended))
 }
 

@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     let (command, rest) = args.split_first().context("which command?")?;
     let (file, rest) = rest.split_first().context("which key file?")?;
     match command.as_str() {
-        "key" => return fresh_key(file),
+        "key" => fresh_key(file),
         "new" => put(record(&key(file)?, rest)?.sign(&key(file)?)?.bytes()),
         "withdraw" => {
             let key = key(file)?;

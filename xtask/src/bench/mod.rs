@@ -1,6 +1,7 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|swarm]`.
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|swarm]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
+//! `registry` asks a registry over HTTP and registers with it, beside a bare axum route in the same process;
 //! `agent` measures the release binary as a user meets it: start, memory, the gap of a move; `swarm` runs
 //! fifty daemons in one DHT and kills half of them (only when named). Not
 //! asserted anywhere: a busy machine must not fail a test. Quote ratios and medians.
@@ -18,9 +19,9 @@ use crate::run;
 /// Runs the measurements named in `args`, or all.
 pub fn all(root: &Path, args: &[String]) -> Result<bool> {
     if let Some(unknown) =
-        args.iter().find(|a| !["streams", "agent", "swarm"].contains(&a.as_str()))
+        args.iter().find(|a| !["streams", "agent", "registry", "swarm"].contains(&a.as_str()))
     {
-        bail!("no measurement is called `{unknown}`; there are: streams, agent, swarm");
+        bail!("no measurement is called `{unknown}`; there are: streams, agent, registry, swarm");
     }
     let wanted = |name: &str| args.is_empty() || args.iter().any(|a| a == name);
     let mut good = true;
@@ -33,6 +34,11 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         println!("== agent: the release binary, real daemons on loopback");
         good &= run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?.success;
         agent::measure(&run::target_dir(root).join("release/homing"))?;
+    }
+    if wanted("registry") {
+        println!("== registry: HTTP/1.1 with keep-alive, the load generator on the same machine");
+        let bench = ["bench", "--quiet", "-p", "homing-registry", "--bench", "http"];
+        good &= run::cargo(root, &bench).stream()?.success;
     }
     if args.iter().any(|a| a == "swarm") {
         println!("== swarm: real daemons in one DHT on loopback");

@@ -19,7 +19,7 @@ use url::Url;
 use crate::network::{Network, Tunnel};
 
 /// The service that a registry answers through its node's tunnel.
-pub(super) const REGISTRY_SERVICE: &str = "registry";
+pub const REGISTRY_SERVICE: &str = "registry";
 /// Bytes of an answer: 100 hits with 2 MiB of cards in base64url fit.
 const ANSWER_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use homing_base::{Address, NodeId};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limiter::one_address;
 use super::{Caller, Registry, Settings};
+use crate::network::Tunnel;
 
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 32 * 1_024;
@@ -72,15 +74,31 @@ impl Connection {
         let Self { stream, from, settings } = self;
         let _ = stream.set_nodelay(true);
         let service = tower_service(router, from);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.head_timeout)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+        let connection = protocol(&settings).serve_connection(TokioIo::new(stream), service);
         // A client that breaks off is no event of ours.
         let _ = watcher.watch(connection).await;
         drop(places);
     }
+}
+
+/// Serves one peer that came through the node's tunnel, service `registry`; returns when it has left.
+///
+/// For the rate limits the peer's address is its own, so that every identity has a bucket.
+pub async fn serve_peer(stream: impl Tunnel, peer: NodeId, registry: &Registry) {
+    let from = SocketAddr::new(Address::of(&peer).ip().into(), 0);
+    let service = tower_service(registry.router(), from);
+    let protocol = protocol(&registry.shared.settings);
+    // A peer that breaks off is no event of ours.
+    let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn protocol(settings: &Settings) -> http1::Builder {
+    let mut protocol = http1::Builder::new();
+    protocol
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.head_timeout)
+        .max_buf_size(HEAD_BYTES_MAX);
+    protocol
 }
 
 /// The router, with the caller in every request.

@@ -66,6 +66,7 @@ async fn what_is_no_valid_record_is_refused_and_changes_nothing() {
     };
     let early = early.sign(&key(1)).unwrap();
     server.register(&early).await.refused(422, "record_expired");
+    server.register(&record(1, "a", u64::MAX)).await.refused(422, "record_expired");
     for nothing in [&b""[..], b"{}", &[0xff; 900], &[0x9b, 0xff, 0xff, 0xff, 0xff]] {
         server.cose("POST", "/v1/entities", nothing).await.refused(400, "usage");
     }

@@ -46,6 +46,12 @@ async fn every_reference_of_the_document_leads_somewhere() {
     }
 }
 
+/// Not through `println!`, whose output a passing test keeps for itself.
+fn skip(what: &str) {
+    use std::io::Write;
+    std::io::stdout().write_all(format!("SKIPPED: {what}\n").as_bytes()).unwrap();
+}
+
 /// Tools in a virtual environment that `cargo xtask test` prepares.
 fn api_tool(name: &str) -> Option<PathBuf> {
     let tool = PathBuf::from(std::env::var_os("HOMING_API_TOOLS")?).join("bin").join(name);
@@ -71,7 +77,7 @@ async fn populated() -> Server {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fuzzer_that_reads_the_document_finds_nothing_undocumented() {
     let Some(tool) = api_tool("schemathesis") else {
-        println!("SKIPPED: schemathesis: HOMING_API_TOOLS names no environment that has it");
+        skip("schemathesis: HOMING_API_TOOLS names no environment that has it");
         return;
     };
     let server = populated().await;
@@ -119,9 +125,7 @@ fn fuzzer_data(folder: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_client_registers_finds_and_withdraws() {
     let Some(tool) = api_tool("openapi-python-client") else {
-        println!(
-            "SKIPPED: generated client: HOMING_API_TOOLS names no environment that has a generator"
-        );
+        skip("generated client: HOMING_API_TOOLS names no environment that has a generator");
         return;
     };
     let server = Server::start().await;
@@ -155,7 +159,7 @@ async fn a_generated_client_registers_finds_and_withdraws() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_tutorial_work_as_they_stand() {
     if Command::new("curl").arg("--version").output().is_err() {
-        println!("SKIPPED: tutorial: `curl` is missing");
+        skip("tutorial: `curl` is missing");
         return;
     }
     let server = Server::start().await;

@@ -1,14 +1,22 @@
 //! Federated search: honest registries, dead ones, and one that lies.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
 use axum::Router;
 use axum::routing::post;
 use data_encoding::BASE64URL_NOPAD;
-use homing_base::{AgentRecord, Wall};
-use homing_registry::http::Settings;
+use homing_base::{AgentRecord, NodeId, Record, Service, Wall};
+use homing_registry::entity::EntityKey;
+use homing_registry::http::{REGISTRY_SERVICE, Registry, Settings, serve_peer};
+use homing_registry::network::{Found, Network, NetworkError, NetworkPeer, NetworkStats, Tunnel};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{Server, card, content, key, record, settings, tombstone, wall, with_card};
+use crate::support::{
+    Server, card, content, key, record, registry_id, settings, tombstone, wall, with_card,
+};
 
 fn asking(peers: &[String]) -> Settings {
     let peers = peers.iter().map(|p| p.parse().unwrap()).collect();
@@ -17,6 +25,59 @@ fn asking(peers: &[String]) -> Settings {
 
 fn url(server: &Server) -> String {
     format!("http://{}", server.address)
+}
+
+/// A network of one other registry, reached through its tunnel.
+struct Tunnelled {
+    other: Registry,
+}
+
+#[async_trait]
+impl Network for Tunnelled {
+    async fn announce(&self, _: Record) {}
+
+    async fn resolve(&self, _: &EntityKey, _: Duration) -> Result<Found, NetworkError> {
+        Err(NetworkError::NotFound { asked: 1, spent: Vec::new() })
+    }
+
+    async fn open(&self, peer: NodeId, service: &Service) -> Result<Box<dyn Tunnel>, NetworkError> {
+        if service.as_str() != REGISTRY_SERVICE {
+            return Err(NetworkError::Refused { peer, service: service.clone() });
+        }
+        let (near, far) = tokio::io::duplex(64 * 1_024);
+        let other = self.other.clone();
+        tokio::spawn(async move { serve_peer(far, registry_id(), &other).await });
+        Ok(Box::new(near))
+    }
+
+    async fn registries(&self) -> Vec<NodeId> {
+        vec![key(200).node_id(), registry_id()]
+    }
+
+    async fn peers(&self) -> Vec<NetworkPeer> {
+        Vec::new()
+    }
+
+    async fn stats(&self) -> NetworkStats {
+        NetworkStats::default()
+    }
+
+    fn node_id(&self) -> NodeId {
+        registry_id()
+    }
+}
+
+#[tokio::test]
+async fn a_registry_of_the_network_is_asked_through_its_tunnel() {
+    let other = Server::start().await;
+    other.register(&record(1, "weather", 5)).await.ok(201);
+    let network = Arc::new(Tunnelled { other: other.registry.clone() });
+    let asker = Server::within(settings(), network).await;
+    let question = json!({"query": "weather", "federated": true});
+    let found = asker.post_json("/v1/search", &question).await.ok(200);
+    assert_eq!(found["hits"][0]["entity"]["node_id"], json!(key(1).node_id()), "{found}");
+    assert_eq!(found["hits"][0]["origin"], json!(key(200).node_id()));
+    assert_eq!(found["peers"].as_array().unwrap().len(), 1, "nobody asks itself: {found}");
 }
 
 /// A registry that answers every search with `answer`.

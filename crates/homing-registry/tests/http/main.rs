@@ -1,5 +1,7 @@
 //! The registry over HTTP: a real server on a loopback port, a real database, real signatures.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod attacks;
 mod changing;
 mod documents;
