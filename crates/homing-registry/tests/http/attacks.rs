@@ -35,7 +35,7 @@ async fn attack_03_nobody_replaces_the_key_of_another() {
 
 async fn record_of(seed: u8, server: &Server) -> Vec<u8> {
     let path = format!("/v1/entities/{}", key(seed).node_id());
-    server.get_with(&path, &[("accept", "application/cose")]).await.body.to_vec()
+    server.read_with(&path, &[("accept", "application/cose")]).await.body.to_vec()
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn attack_13_a_forwarded_header_is_no_way_around_the_limit() {
     let mut refused = 0;
     for n in 0..100 {
         let invented = format!("203.0.113.{n}");
-        let reply = server.get_with("/v1/info", &[("x-forwarded-for", &invented)]).await;
+        let reply = server.read_with("/v1/info", &[("x-forwarded-for", &invented)]).await;
         refused += u32::from(reply.status == 429);
     }
     assert!(refused > 0, "without a configured proxy the header means nothing");
@@ -241,11 +241,11 @@ async fn attack_13_a_forwarded_header_is_no_way_around_the_limit() {
     let mut refused = 0;
     for n in 0..100 {
         let invented = format!("203.0.113.{n}, 198.51.100.7");
-        let reply = server.get_with("/v1/info", &[("x-forwarded-for", &invented)]).await;
+        let reply = server.read_with("/v1/info", &[("x-forwarded-for", &invented)]).await;
         refused += u32::from(reply.status == 429);
     }
     assert!(refused > 0, "behind a proxy only what the proxy wrote counts");
-    let other = server.get_with("/v1/info", &[("x-forwarded-for", "198.51.100.8")]).await;
+    let other = server.read_with("/v1/info", &[("x-forwarded-for", "198.51.100.8")]).await;
     assert_eq!(other.status, 200, "and another caller has a bucket of its own");
 }
 

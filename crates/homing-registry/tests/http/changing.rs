@@ -102,7 +102,8 @@ async fn a_card_is_taken_only_if_the_agent_signed_its_digest() {
     assert_eq!((reply.status, &reply.body[..]), (200, &bytes[..]), "byte for byte");
     assert_eq!(reply.header("homing-card-signature"), "unsigned");
     let etag = reply.header("etag").to_owned();
-    let unchanged = server.get_with("/v1/entities/weather/card", &[("if-none-match", &etag)]).await;
+    let unchanged =
+        server.read_with("/v1/entities/weather/card", &[("if-none-match", &etag)]).await;
     assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
 }
 

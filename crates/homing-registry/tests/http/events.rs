@@ -70,7 +70,7 @@ async fn a_gap_is_announced() {
     let mut stream = Stream::open(&server, "/v1/events", &[("last-event-id", "999999")]).await;
     let gap = stream.until("event: gap").await;
     assert!(gap.contains("\"asked_after\":999999"), "{gap}");
-    server.get_with("/v1/events", &[("last-event-id", "x")]).await.refused(400, "usage");
+    server.read_with("/v1/events", &[("last-event-id", "x")]).await.refused(400, "usage");
     server.get("/v1/events?after=-1").await.refused(400, "usage");
 }
 

@@ -17,14 +17,17 @@ async fn an_agent_is_found_by_node_id_address_and_name_as_json_or_as_it_was_sign
             assert_eq!(reply.ok(200)["node_id"], id.to_string(), "{asked}");
             assert!(reply.header("cache-control").contains("max-age=5"));
             assert!(reply.header("server-timing").starts_with("local;dur="));
-            let raw = server.get_with(&path, &[("accept", "application/cose")]).await;
+            let raw = server.read_with(&path, &[("accept", "application/cose")]).await;
             assert_eq!((raw.status, &raw.body[..]), (200, signed.bytes()), "{asked}");
             let etag = reply.header("etag").to_owned();
-            let again = server.get_with(&path, &[("if-none-match", &etag)]).await;
+            let again = server.read_with(&path, &[("if-none-match", &etag)]).await;
             assert_eq!((again.status, again.body.len()), (304, 0));
         }
     }
-    server.get_with("/v1/entities/planner", &[("accept", "text/html")]).await.refused(406, "usage");
+    server
+        .read_with("/v1/entities/planner", &[("accept", "text/html")])
+        .await
+        .refused(406, "usage");
     let missing = server.get("/v1/entities/nobody").await.refused(404, "not_found");
     assert!(missing["detail"].as_str().unwrap().contains("nobody"));
     server.get("/v1/entities/Not%20A%20Name").await.refused(400, "usage");

@@ -30,7 +30,7 @@ async fn every_answer_has_its_headers_and_its_own_number() {
     let server = Server::start().await;
     let mut seen = std::collections::BTreeSet::new();
     for path in ["/v1/info", "/nowhere", "/docs", "/openapi.json", "/metrics"] {
-        let reply = server.get_with(path, &[("x-request-id", "chosen")]).await;
+        let reply = server.read_with(path, &[("x-request-id", "chosen")]).await;
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
         assert!(reply.header("content-security-policy").contains("default-src 'none'"), "{path}");
         assert!(!reply.header("content-security-policy").contains("unsafe"), "{path}");
@@ -43,19 +43,19 @@ async fn every_answer_has_its_headers_and_its_own_number() {
 async fn pages_of_other_origins_read_nothing_unless_configured() {
     let server = Server::start().await;
     let origin = ("origin", "https://app.example.com");
-    let reply = server.get_with("/v1/info", &[origin]).await;
+    let reply = server.read_with("/v1/info", &[origin]).await;
     assert_eq!(reply.header("access-control-allow-origin"), "");
     let ask = [origin, ("access-control-request-method", "POST")];
     server.call("OPTIONS", "/v1/search", &ask, Bytes::new()).await.refused(405, "usage");
 
     let cors_origins = vec!["https://app.example.com".to_owned()];
     let server = Server::with(Settings { cors_origins, ..settings() }).await;
-    let reply = server.get_with("/v1/info", &[origin]).await;
+    let reply = server.read_with("/v1/info", &[origin]).await;
     assert_eq!(reply.header("access-control-allow-origin"), "https://app.example.com");
     let reply = server.call("OPTIONS", "/v1/search", &ask, Bytes::new()).await;
     assert_eq!(reply.status, 204);
     assert!(reply.header("access-control-allow-methods").contains("POST"));
-    let other = server.get_with("/v1/info", &[("origin", "https://evil.example.com")]).await;
+    let other = server.read_with("/v1/info", &[("origin", "https://evil.example.com")]).await;
     assert_eq!(other.header("access-control-allow-origin"), "");
 }
 

@@ -78,7 +78,7 @@ impl Server {
         self.call("GET", path, &[], Bytes::new()).await
     }
 
-    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn read_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         self.call("GET", path, headers, Bytes::new()).await
     }
 
