@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,9 @@ use sqlx::{Connection, Executor, PgConnection};
 const SERVER: &str = "HOMING_TEST_POSTGRES";
 /// A slow machine needs seconds; one that never gets there fails the tests.
 const START_MAX: Duration = Duration::from_secs(60);
+
+/// Whether commits reach the disk: for measurements. Tests are faster without.
+pub(crate) static SYNCED: AtomicBool = AtomicBool::new(false);
 
 /// Where Debian and others put binaries that are not in `PATH`; the newest version last.
 const FOLDERS: [&str; 2] = ["/usr/lib/postgresql", "/usr/local/pgsql"];
@@ -174,7 +178,7 @@ rm -rf "$2"
 
 fn run(binaries: &Path, folder: &Path, who: &Who) -> Result<(), String> {
     static KEEPER_CHILD: OnceLock<Child> = OnceLock::new();
-    let durable = std::env::var("HOMING_TEST_POSTGRES_FSYNC").unwrap_or_else(|_| "off".into());
+    let durable = if SYNCED.load(Ordering::Relaxed) { "on" } else { "off" };
     let child = who
         .command(Path::new("/bin/sh"), folder)
         .args(["-c", KEEPER, "keeper"])
