@@ -1,7 +1,7 @@
 //! The one test command.
 //!
 //! ```text
-//! prepare     tools that the NAT lab needs, installed when this is root on a Debian-like system
+//! prepare     PostgreSQL and tools that the NAT lab needs, installed when this is root on a Debian-like system
 //! API tools   a schema-driven fuzzer and a client generator, in a Python environment of their own
 //! release     the binary that people run; flow and lab tests start it (HOMING_BIN)
 //! workspace   unit, property, flow, corpus and documentation tests of every crate
@@ -32,6 +32,8 @@ const SWEEP: [&str; 2] = ["200", "200"];
 const LAB: &str = "homing-lab";
 /// What the lab calls, and the package that has it.
 const LAB_TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+/// What the registry's second database is started from.
+const POSTGRES_PACKAGE: &str = "postgresql";
 
 /// Runs every part, even after one failed. Whether nothing failed.
 pub fn all(root: &Path, extent: Extent) -> Result<bool> {
@@ -39,9 +41,12 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     let has = |name: &str| packages.package(name).is_some();
     let binary = run::target_dir(root).join("release/homing");
     let mut report = Report::default();
-    if extent == Extent::Full && has(LAB) {
-        prepare(root, &mut report);
+    let lab_tools = if extent == Extent::Full && has(LAB) { missing_tools() } else { Vec::new() };
+    let mut packages: Vec<_> = lab_tools.iter().map(|(_, package)| *package).collect();
+    if has("homing-registry") && !postgres_is_there() {
+        packages.push(POSTGRES_PACKAGE);
     }
+    prepare(root, &packages, &mut report);
     let tools = api_tools::prepare(root, &mut report);
     report.part("release binary", || release(root, &binary));
     report.part("workspace tests", || workspace(root, &binary, &tools, has(LAB)));
@@ -55,9 +60,8 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
 }
 
 /// Installs missing tools where that is possible. A lack is reported by the part that needs it.
-fn prepare(root: &Path, report: &mut Report) {
-    let missing = missing_tools();
-    if missing.is_empty() || !is_root() || !run::is_installed("apt-get") {
+fn prepare(root: &Path, packages: &[&str], report: &mut Report) {
+    if packages.is_empty() || !is_root() || !run::is_installed("apt-get") {
         return;
     }
     report.part("prepare", || {
@@ -67,13 +71,20 @@ fn prepare(root: &Path, report: &mut Report) {
             let args = [&quick[..], args].concat();
             run::program(root, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive").quiet()
         };
-        let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
-        let install = [&["install", "-y", "--no-install-recommends"], &packages[..]].concat();
+        let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
         if !apt(&["update"])?.success || !apt(&install)?.success {
             println!("could not install {}: what needs it will be skipped", packages.join(", "));
         }
         Ok(Tally::default())
     });
+}
+
+/// A server that the tests may use, or binaries from which they start their own.
+fn postgres_is_there() -> bool {
+    let named = std::env::var_os("HOMING_TEST_POSTGRES").is_some();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let installed = versions.map(|v| v.path().join("bin/initdb")).any(|initdb| initdb.is_file());
+    named || installed || run::is_installed("initdb")
 }
 
 fn missing_tools() -> Vec<(&'static str, &'static str)> {

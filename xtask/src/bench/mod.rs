@@ -39,6 +39,9 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         println!("== registry: HTTP/1.1 with keep-alive, the load generator on the same machine");
         let bench = ["bench", "--quiet", "-p", "homing-registry", "--bench", "http"];
         good &= run::cargo(root, &bench).stream()?.success;
+        println!("== registry: storage of 100,000 cards, SQLite and PostgreSQL");
+        let bench = ["bench", "--quiet", "-p", "homing-registry", "--bench", "storage"];
+        good &= run::cargo(root, &bench).stream()?.success;
     }
     if args.iter().any(|a| a == "swarm") {
         println!("== swarm: real daemons in one DHT on loopback");
