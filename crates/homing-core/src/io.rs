@@ -4,6 +4,7 @@
 //! is stored, commands and their answers, events.
 
 mod discovery;
+mod gossip;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use homing_base::{Address, InstanceId, Name, NodeId, Record, RelayRef, Scope, Se
 
 pub use crate::dht::{Contact, Reach};
 use crate::message::{ByeReason, Message, Network, Refusal};
+pub use gossip::{GossipSettings, GossipView};
 pub use discovery::{
     Convergence, DhtContactView, DhtKey, DhtLookup, DhtRole, DhtSettings, DhtView,
 };
@@ -198,6 +200,15 @@ pub enum Output {
     },
     /// Something a user or operator would notice.
     Notify(Event),
+    /// Gossip brought a record that was not known before, verified; a registry lists it.
+    Heard {
+        /// The record.
+        record: Box<Record>,
+        /// The peer that told it.
+        from: NodeId,
+        /// Links it came over, as told.
+        hops: u8,
+    },
 }
 
 /// Writes that become durable together or not at all.
@@ -252,6 +263,15 @@ pub enum Write {
     ForgetRecord(NodeId),
     /// DHT nodes to begin with at the next start, best first, at most 64; replaces the list before.
     DhtContacts(Vec<Contact<Reach>>),
+    /// What gossip holds of one identity, in place of what it held before.
+    GossipEntry {
+        /// Its newest record.
+        record: Record,
+        /// It was offered here: never shed.
+        local: bool,
+    },
+    /// Gossip holds nothing of this identity any more.
+    ForgetGossip(NodeId),
 }
 
 /// What is read back at start; the shell fills it from its store.
@@ -273,6 +293,8 @@ pub struct Stored {
     pub last_seen: Vec<(NodeId, Wall)>,
     /// DHT nodes of the last run, best first.
     pub dht_contacts: Vec<Contact<Reach>>,
+    /// What gossip held, and whether it had been offered here.
+    pub gossip: Vec<(Record, bool)>,
 }
 
 /// What never changes during a run.
@@ -301,6 +323,8 @@ pub struct Settings {
     pub takeover: bool,
     /// How to take part in the DHT; `None`: not at all, and nothing is said about it.
     pub dht: Option<DhtSettings>,
+    /// How to take part in gossip; `None`: not at all.
+    pub gossip: Option<GossipSettings>,
 }
 
 /// A peer to join through.
@@ -440,6 +464,12 @@ pub enum Command {
     SetServices(Vec<Service>),
     /// Name another agent card, or none.
     SetCard(Option<CardRef>),
+    /// A registry on this node accepted this record: tell it by gossip, keep it there, and store it in
+    /// the DHT.
+    Offer {
+        /// The record, verified.
+        record: Box<Record>,
+    },
     /// The network changed or came back: look at every link now.
     NetworkChanged,
     /// Say goodbye to everybody; the shell stops after the reply.

@@ -106,6 +106,10 @@ pub const PREFIX_DIGITS_MIN: usize = 8;
 pub const DHT_MESSAGES_PER_SECOND: u64 = 100;
 /// DHT messages of one link at once.
 pub const DHT_MESSAGES_BURST: u64 = 400;
+/// Gossip messages of one link per second, sustained, beside the others.
+pub const GOSSIP_MESSAGES_PER_SECOND: u64 = 64;
+/// Gossip messages of one link at once.
+pub const GOSSIP_MESSAGES_BURST: u64 = 512;
 /// Links that we dialled for the DHT only; the one that was used longest ago makes room.
 pub const DHT_LINKS_MAX: usize = 64;
 /// Links that others dialled for the DHT only; the one heard longest ago makes room.

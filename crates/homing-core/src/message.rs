@@ -6,7 +6,7 @@
 //!                              ◄───────────  Hello      until the record proved who speaks
 //!   Trust {mine, yours}        ◄──────────►            both sides, on every new link and change
 //!   Candidates {endpoint, …}   ◄──────────►            only between peers that trust each other
-//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Dht · Bye
+//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Dht · Gossip · Bye
 //! ```
 //! Enum encoding: `[index, [fields…]]`; structs are integer-keyed maps. Unknown keys are skipped,
 //! an unknown index is a message to ignore. Normative: `spec/04-mesh.md`.
@@ -65,6 +65,9 @@ pub enum Message {
     /// one that this version does not know costs nothing.
     #[n(13)]
     Dht(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Gossip, in the form of [`crate::gossip::wire`]. Not read here either.
+    #[n(14)]
+    Gossip(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// Opens a link: the record is the proof of who speaks.
@@ -312,6 +315,7 @@ impl Message {
             Message::EchoReply(_) => "echo_reply",
             Message::Bye(_) => "bye",
             Message::Dht(_) => "dht",
+            Message::Gossip(_) => "gossip",
         }
     }
 }

@@ -136,6 +136,14 @@ impl Resolver {
         }
     }
 
+    /// Gossip knew: it answers from memory.
+    pub(crate) fn on_gossip(&mut self, now: Mono, key: &AskKey) {
+        self.enter(now, key, Layer::Gossip, Duration::ZERO);
+        if let Some(flight) = self.flights.get_mut(key).filter(|f| f.found_in.is_none()) {
+            flight.found_in = Some(Layer::Gossip);
+        }
+    }
+
     /// The question to send to one more neighbour; `None`: it was asked, or enough were.
     pub(crate) fn question(&mut self, key: &AskKey, link: LinkId, peer: NodeId) -> Option<Ask> {
         let flight = self.flights.get_mut(key)?;

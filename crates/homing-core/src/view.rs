@@ -8,7 +8,7 @@ use std::time::Duration;
 use homing_base::statement::SignedStatement;
 use homing_base::{InstanceId, Mono, Name, NodeId, Record, Wall};
 
-pub use crate::io::{Convergence, DhtContactView, DhtView};
+pub use crate::io::{Convergence, DhtContactView, DhtView, GossipView};
 use crate::io::{Door, LinkId, TrustState};
 use crate::message::Network;
 
@@ -100,4 +100,8 @@ pub struct Counters {
     pub dht_shed: u64,
     /// DHT messages that could not be delivered.
     pub dht_undelivered: u64,
+    /// Gossip of peers that do not gossip with us.
+    pub gossip_ignored: u64,
+    /// Gossip dropped because its sender was too fast, or unreadable.
+    pub gossip_shed: u64,
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 use homing_api::ApiError;
 use homing_base::{IdentityKey, NodeId};
 use homing_core::Agent;
-use homing_core::io::Settings;
+use homing_core::io::{GossipSettings, Settings};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -22,7 +22,7 @@ use crate::api::{self, ApiSocket};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Layers, Setting};
 use crate::dht_watch::DhtWatch;
-use crate::driver::Driver;
+use crate::driver::{Driver, HEARD_MAX};
 use crate::events::Events;
 use crate::health::Health;
 use crate::home::{Home, HomeError, HomeLock};
@@ -218,6 +218,7 @@ impl Ground {
         let relay = self.relay.take().map(Arc::new);
         let (ended_sender, ended) = watch::channel(None);
         let (down_sender, down) = watch::channel(false);
+        let heard = tokio::sync::broadcast::Sender::new(HEARD_MAX);
         let driver = Driver {
             agent: self.agent(&transport, relay.as_deref()),
             clock: self.clock,
@@ -231,6 +232,7 @@ impl Ground {
             stopping: false,
             deferred: Deferred::default(),
             dht: DhtWatch::default(),
+            heard: heard.clone(),
             store_counts: self.store.counts(),
             store: self.store,
         };
@@ -245,6 +247,7 @@ impl Ground {
             transport,
             streams,
             events,
+            heard,
             health,
             store_counts: driver.store_counts.clone(),
             relay,
@@ -314,6 +317,7 @@ impl Ground {
             record_lifetime: self.config.record_lifetime,
             takeover: self.takeover,
             dht: self.config.dht.settings(),
+            gossip: self.config.gossip.enabled.then(GossipSettings::default),
         };
         let stored = std::mem::take(&mut self.contents.stored);
         let seed = identity_file::random_seed();

@@ -10,10 +10,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use homing_base::Mono;
+use homing_base::{Mono, Record};
 use homing_core::io::{Event, LinkId, RequestId};
 use homing_core::{Agent, Answer, Batch, Command, Failure, Input, Output};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
@@ -49,7 +49,12 @@ pub(crate) struct Driver {
     pub(crate) stopping: bool,
     pub(crate) deferred: Deferred,
     pub(crate) dht: DhtWatch,
+    /// Records that gossip brings, for whoever lists them.
+    pub(crate) heard: broadcast::Sender<Record>,
 }
+
+/// Records that a slow listener may fall behind; after that it reads the table again.
+pub(crate) const HEARD_MAX: usize = 4_096;
 
 impl Driver {
     /// Runs until the agent was stopped, every handle to it is gone, or the store failed.
@@ -202,6 +207,8 @@ impl Driver {
                 }
             }
             Output::Notify(event) => self.on_notice(event),
+            // Nobody listens on most nodes.
+            Output::Heard { record, .. } => drop(self.heard.send(*record)),
         }
         Ok(())
     }

@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) transport: Transport,
     pub(crate) streams: Arc<Streams>,
     pub(crate) events: Arc<Events>,
+    /// Records that gossip brings.
+    pub(crate) heard: tokio::sync::broadcast::Sender<homing_base::Record>,
     pub(crate) health: Arc<Health>,
     pub(crate) store_counts: Arc<StoreCounts>,
     pub(crate) relay: Option<Arc<RelayRole>>,
@@ -191,6 +193,35 @@ impl Node {
     #[must_use]
     pub fn events(&self) -> tokio::sync::broadcast::Receiver<homing_api::events::Event> {
         self.shared.events.subscribe()
+    }
+
+    /// Records that gossip brings from now on, verified. A listener that falls behind is told so
+    /// (`Lagged`) and reads [`Node::gossip_records`] instead.
+    #[must_use]
+    pub fn records_heard(&self) -> tokio::sync::broadcast::Receiver<homing_base::Record> {
+        self.shared.heard.subscribe()
+    }
+
+    /// At most `max` records that gossip holds, by node ID, from `after` on.
+    ///
+    /// # Errors
+    /// When the agent has ended.
+    pub async fn gossip_records(
+        &self,
+        after: Option<NodeId>,
+        max: usize,
+    ) -> Result<Vec<homing_base::Record>, ApiError> {
+        self.query(move |agent| agent.gossip_records(after, max)).await
+    }
+
+    /// Tells a record that was registered here by gossip, and stores it in the DHT. Whether it was news.
+    ///
+    /// # Errors
+    /// When the record has expired, both layers are off, or the agent has ended.
+    pub async fn offer(&self, record: homing_base::Record) -> Result<bool, ApiError> {
+        let what = record.node_id().to_string();
+        let answer = self.command(&what, Command::Offer { record: Box::new(record) }).await?;
+        Ok(matches!(answer, Answer::Done { changed: true }))
     }
 
     /// Asks the core for something about `what`.

@@ -28,6 +28,7 @@ pub struct Disk {
     last_addresses: BTreeMap<NodeId, Vec<SocketAddr>>,
     last_seen: BTreeMap<NodeId, Wall>,
     dht_contacts: Vec<Contact<Reach>>,
+    gossip: BTreeMap<NodeId, (Record, bool)>,
 }
 
 /// A write that takes something back that was already durable.
@@ -106,6 +107,12 @@ impl Disk {
                 self.last_seen.remove(&peer);
             }
             Write::DhtContacts(contacts) => self.dht_contacts = contacts,
+            Write::GossipEntry { record, local } => {
+                self.gossip.insert(record.node_id(), (record, local));
+            }
+            Write::ForgetGossip(peer) => {
+                self.gossip.remove(&peer);
+            }
         }
         Ok(())
     }
@@ -152,6 +159,7 @@ impl Disk {
             last_addresses: self.last_addresses.iter().map(|(p, d)| (*p, d.clone())).collect(),
             last_seen: self.last_seen.iter().map(|(p, at)| (*p, *at)).collect(),
             dht_contacts: self.dht_contacts.clone(),
+            gossip: self.gossip.values().cloned().collect(),
         }
     }
 

@@ -77,6 +77,8 @@ impl World {
             Output::Expel { endpoint } => self.expel(run, endpoint),
             Output::Reply { request, answer } => self.reply(run, request, answer),
             Output::Notify(notice) => self.notice(run, &notice),
+            // Worlds have no registries.
+            Output::Heard { .. } => {}
         }
     }
 
@@ -327,6 +329,7 @@ impl World {
             Output::Expel { endpoint } => (38, endpoint.0.to_vec()),
             Output::Reply { request, .. } => (39, request.0.to_be_bytes().to_vec()),
             Output::Notify(_) => (40, Vec::new()),
+            Output::Heard { record, .. } => (41, record.bytes().to_vec()),
         };
         let at = self.now();
         self.trace.step(at, run, kind, &bytes, || format!("-> {}", shortened(output)));

@@ -42,6 +42,7 @@ impl Agent {
             Command::AddPeer(hint) => self.add_peer(now, hint),
             Command::SetServices(services) => self.set_services(services),
             Command::SetCard(card) => self.set_card(card),
+            Command::Offer { record } => self.offer(now, *record),
             Command::NetworkChanged => {
                 self.probe_all(now);
                 self.hurry_everything(now);

@@ -117,7 +117,8 @@ impl Agent {
         let joining = self.is_joining();
         let missed = self.resolver.missed(now.mono, key) && !joining;
         let alone = neighbours.is_empty() && !joining;
-        if missed || (alone && !self.may_ask_dht(now, key)) || !self.active() {
+        let deeper = self.may_ask_dht(now, key) || !self.gossiped_about(key).is_empty();
+        if missed || (alone && !deeper) || !self.active() {
             return false;
         }
         let patience = if joining { LOOKUP_TIMEOUT_JOINING } else { LOOKUP_TIMEOUT };
@@ -234,7 +235,7 @@ impl Agent {
         match layer {
             // Neighbours are asked as soon as a lookup begins.
             Layer::Local | Layer::Neighbours => Asked::NotHere,
-            // No agent gossips yet.
+            // It answers from memory, before a lookup goes deeper.
             Layer::Gossip => Asked::NotHere,
             // There our own word would answer.
             Layer::Dht if *key == AskKey::NodeId(self.me) => Asked::NotHere,
@@ -246,7 +247,10 @@ impl Agent {
     pub(super) fn land_lookups(&mut self, now: Now) {
         let joining = self.is_joining();
         for key in self.resolver.over(now.mono, joining) {
-            let found = self.resolver.has_found(&key);
+            // Whoever claims a name counts, whichever layer knows.
+            let is_name = matches!(key, AskKey::Name(_));
+            let had_found = self.resolver.has_found(&key);
+            let found = (!had_found || is_name) && self.find_in_gossip(now, &key) || had_found;
             if !found && self.ask_deeper(now, &key) {
                 continue;
             }

@@ -24,6 +24,11 @@ impl Agent {
                 self.counters.dht_shed += 1;
                 return;
             }
+        } else if matches!(message, Message::Gossip(_)) {
+            if !link.gossip_messages.take(now.mono) {
+                self.counters.gossip_shed += 1;
+                return;
+            }
         } else if !link.messages.take(now.mono) {
             self.counters.messages_shed += 1;
             return self.close(now, id, ByeReason::Overload);
@@ -45,6 +50,7 @@ impl Agent {
                 }
             }
             (Message::Dht(bytes), Some(peer)) => self.on_dht_message(now, id, peer, &bytes),
+            (Message::Gossip(bytes), Some(peer)) => self.on_gossip_message(now, id, peer, &bytes),
             (message, peer) => {
                 self.dirty = true;
                 self.on_substance(now, id, peer, message);
@@ -69,7 +75,8 @@ impl Agent {
             (Message::Watch(keys), Some(peer)) => self.on_watch(now, id, peer, keys),
             (Message::Echo(token), Some(peer)) => self.on_echo(now, id, peer, token),
             (Message::EchoReply(reply), Some(peer)) => self.on_echo_reply(now, id, peer, reply),
-            (_, None) | (Message::Ping(_) | Message::Pong(_) | Message::Dht(_), _) => {}
+            (_, None)
+            | (Message::Ping(_) | Message::Pong(_) | Message::Dht(_) | Message::Gossip(_), _) => {}
         }
     }
 
@@ -148,6 +155,10 @@ impl Agent {
             }
         }
         found.extend(own.filter(|r| key.is_about(r)));
+        let gossiped = self.gossiped_about(key);
+        let is_news = |r: &&homing_base::Record| found.iter().all(|f| f.node_id() != r.node_id());
+        let gossiped: Vec<_> = gossiped.iter().filter(is_news).collect();
+        found.extend(gossiped);
         found.truncate(ANSWER_RECORDS_MAX);
         found.into_iter().map(|r| r.bytes().to_vec().into()).collect()
     }

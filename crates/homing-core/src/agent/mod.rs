@@ -8,6 +8,7 @@
 //!       ─► lookups    references: the layers in their order
 //!       ─► finding    the DHT; dht_links carries its messages, dht_joining enters it and takes a
 //!       │             role, dht_errands acts for those who may not be seen
+//!       ─► gossiping with whom to gossip, what to tell, what to do with what is heard
 //!       ─► commands   what the local user wants; waits for what takes time
 //!       ─► dialing    who should be connected, and the attempts to get there
 //!                        └─► Outputs, in order; views: reads without effect
@@ -20,6 +21,7 @@ mod dht_joining;
 mod dht_links;
 mod dialing;
 mod finding;
+mod gossiping;
 mod greeting;
 mod lookups;
 mod messages;
@@ -55,9 +57,10 @@ use crate::records::known::Known;
 use crate::records::own::Own;
 use crate::resolve::Resolver;
 use crate::trust::Trust;
-use crate::view::{Counters, DhtView, PeerView};
+use crate::view::{Counters, DhtView, GossipView, PeerView};
 use dialing::Seed;
 use finding::Finding;
+use gossiping::Gossiping;
 use waits::Wait;
 
 /// One agent. See the crate's documentation for the contract.
@@ -82,6 +85,8 @@ pub struct Agent {
     resolver: Resolver,
     /// `None`: this agent takes no part in the DHT.
     finding: Option<Box<Finding>>,
+    /// `None`: this agent does not gossip.
+    gossiping: Option<Box<Gossiping>>,
     waits: BTreeMap<RequestId, Wait>,
     /// What peers showed of our own word before it was known whether to believe it; `None`: it is.
     held_back: Option<BTreeMap<NodeId, TrustSync>>,
@@ -132,6 +137,9 @@ impl Agent {
         let mut chance = Chance::new(seed);
         let dht_seed = chance.bytes();
         let finding = Finding::new(&settings, me, stored.dht_contacts, dht_seed, now);
+        let gossiping = settings.gossip.is_some().then(|| chance.bytes());
+        let gossiping = gossiping
+            .and_then(|seed| Gossiping::new(&settings, me, stored.gossip, seed, now));
         let mut agent = Self {
             main_proof: two_doors
                 .then(|| hello::sign_proof(&key, settings.instance, settings.main)),
@@ -153,6 +161,7 @@ impl Agent {
             seeds: Vec::new(),
             resolver: Resolver::default(),
             finding,
+            gossiping,
             waits: BTreeMap::new(),
             held_back: (lost_store && joins).then(BTreeMap::new),
             last_addresses: stored.last_addresses.into_iter().collect(),
@@ -247,6 +256,18 @@ impl Agent {
         self.view_of_dht(now)
     }
 
+    /// This agent's gossip; `None`: it does not gossip.
+    #[must_use]
+    pub fn gossip_view(&self) -> Option<GossipView> {
+        self.view_of_gossip()
+    }
+
+    /// At most `max` records that gossip holds, tombstones included, by node ID, from `after` on.
+    #[must_use]
+    pub fn gossip_records(&self, after: Option<NodeId>, max: usize) -> Vec<Record> {
+        self.gossip_after(after, max)
+    }
+
     /// Counts since the start of this run.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -278,6 +299,7 @@ impl Agent {
         self.finish_draining(now);
         self.sweep_records(now);
         self.tend_dht(now);
+        self.tend_gossip(now);
         self.land_lookups(now);
         self.reconcile_goals(now);
         self.advance_waits(now);
@@ -304,6 +326,7 @@ impl Agent {
             self.drain_deadline(),
             self.resolver.deadline(),
             self.finding.as_deref().filter(|_| self.active()).and_then(Finding::deadline),
+            self.gossiping.as_deref().filter(|_| self.active()).and_then(Gossiping::deadline),
             self.goals.values().filter_map(Redial::deadline).min(),
             self.waits.values().map(|w| w.deadline()).min(),
         ];

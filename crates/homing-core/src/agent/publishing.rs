@@ -83,6 +83,7 @@ impl Agent {
             if is_new { self.greet(id) } else { self.tell_own_record(id) }
         }
         self.publish_in_dht(now);
+        self.publish_in_gossip(now);
         info!(seq = sequence.0, links, "own record published");
         self.notify(Event::Published { sequence, links });
         self.dirty = true;

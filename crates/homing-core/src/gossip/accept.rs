@@ -27,7 +27,7 @@ impl<V: Value> Gossip<V> {
             return;
         }
         if let Put::Kept { contradicts } = self.table.put(now, value.clone(), 0, true) {
-            self.outputs.push_back(GossipOutput::Persist(value.clone()));
+            self.outputs.push_back(GossipOutput::Persist { value: value.clone(), local: true });
             self.report(contradicts, &value);
             self.shed(now);
             self.finish_want(prefix(&id), value.sequence());
@@ -127,7 +127,7 @@ impl<V: Value> Gossip<V> {
         };
         self.stats.accepted += 1;
         if kept {
-            self.outputs.push_back(GossipOutput::Persist(value.clone()));
+            self.outputs.push_back(GossipOutput::Persist { value: value.clone(), local: false });
         } else {
             self.pass(id, &value, hops);
         }

@@ -60,7 +60,12 @@ pub enum GossipOutput<V: Value> {
         other: V,
     },
     /// Remember this over restarts, in place of what its signer said before.
-    Persist(V),
+    Persist {
+        /// The value.
+        value: V,
+        /// This node published it.
+        local: bool,
+    },
     /// Forget what was remembered of this signer.
     Forget(NodeId),
     /// A peer sent what nobody honest sends; it is not listened to for a while.

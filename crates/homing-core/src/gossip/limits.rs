@@ -69,12 +69,14 @@ pub const BULK_MIN: usize = 256;
 
 /// Announcements to lazy links are collected for so long (`lazyPush` of Plumtree, SRDS 2007 §3.4).
 pub const HAVE_DELAY: Duration = Duration::from_millis(200);
-/// An announcement is repeated, and a push confirmed by one, after so long.
+/// A record is announced to one peer so often, unless the peer shows that it has it.
+pub const HAVES_MAX: u8 = 4;
+/// A push is followed by an announcement after so long; each repetition waits twice as long.
 pub const HAVE_AGAIN: Duration = Duration::from_secs(1);
 /// An announced record may still arrive by itself for so long (Plumtree §3.4, first timeout).
 pub const GRAFT_DELAY: Duration = Duration::from_millis(500);
 /// A record asked for is asked of somebody else after so long.
-pub const WANT_TIMEOUT: Duration = Duration::from_secs(2);
+pub const WANT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Work that waits for a budget is looked at this often.
 pub const BUDGET_TICK: Duration = Duration::from_millis(250);
 /// Expired entries are dropped this often; they are not served in between.
@@ -100,13 +102,13 @@ pub const BYTES_IN: Rate = rate(262_144.0, 2_097_152.0);
 /// Messages taken from one peer.
 pub const MESSAGES_IN: Rate = rate(64.0, 512.0);
 /// Records pushed to one peer; beyond, they are announced.
-pub const PUSHES_OUT: Rate = rate(20.0, 200.0);
+pub const PUSHES_OUT: Rate = rate(10.0, 200.0);
 /// Records taken from one peer that we did not ask for.
-pub const PUSHES_IN: Rate = rate(40.0, 400.0);
+pub const PUSHES_IN: Rate = rate(15.0, 300.0);
 /// `Ranges` messages taken from one peer: each costs one walk over the table.
 pub const RANGES_IN: Rate = rate(8.0, 64.0);
 /// New identities taken from one peer: so fast can a peer fill a table with keys it made up.
-pub const NEWCOMERS_IN: Rate = rate(50.0, 20_000.0);
+pub const NEWCOMERS_IN: Rate = rate(10.0, 20_000.0);
 /// Signature checks of this node, whoever asks (one core does some 25,000 a second).
 pub const VERIFIES: Rate = rate(2_000.0, 8_192.0);
 

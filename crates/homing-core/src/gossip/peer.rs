@@ -14,8 +14,10 @@ use super::rate::Tokens;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announcement {
     pub(super) due: Mono,
-    /// It will be repeated once.
-    pub(super) again: bool,
+    /// How often it was made.
+    pub(super) made: u8,
+    /// How often it is made at most, unless the peer shows before that it knows.
+    pub(super) most: u8,
     pub(super) sync: bool,
 }
 

@@ -1,16 +1,16 @@
 //! The tree: push to eager links, announce to lazy ones.
 //!
 //! A record that came for the first time makes its sender eager; one that came again makes it lazy, at both ends
-//! (Plumtree, SRDS 2007 §3.4). Other than there, a push is confirmed by an announcement a second
-//! later unless the peer has shown the record by then, and announcements are repeated once: a lost
-//! message costs a second, not a round.
+//! (Plumtree, SRDS 2007 §3.4). Other than there, whoever took a record says so once, a push is
+//! followed by an announcement unless that was heard, and announcements are repeated a few times, ever
+//! more rarely: a lost message costs a second, not a round.
 
 use homing_base::limits::RECORDS_PER_MESSAGE_MAX;
 use homing_base::{Mono, NodeId, Now};
 
 use super::Gossip;
 use super::accept::Heard;
-use super::limits::{HAVE_AGAIN, HAVE_DELAY, HAVE_QUEUE_MAX, ITEMS_MAX};
+use super::limits::{HAVE_AGAIN, HAVE_DELAY, HAVE_QUEUE_MAX, HAVES_MAX, ITEMS_MAX};
 use super::message::{Carried, Item, Message};
 use super::peer::{Announcement, Peer};
 use super::value::{Value, prefix};
@@ -32,11 +32,12 @@ impl<W> Peer<W> {
             let list = &mut due[usize::from(waiting.sync)];
             if waiting.due <= now && list.len() < ITEMS_MAX {
                 list.push(*prefix);
-                if !waiting.again {
+                waiting.made += 1;
+                if waiting.made >= waiting.most {
                     gone.push(*prefix);
                     continue;
                 }
-                *waiting = Announcement { due: now.after(HAVE_AGAIN), again: false, ..*waiting };
+                waiting.due = now.after(HAVE_AGAIN * (1 << (waiting.made - 1)));
             }
             next = Some(next.unwrap_or(Mono::MAX).min(waiting.due));
         }
@@ -47,13 +48,14 @@ impl<W> Peer<W> {
 }
 
 impl<V: Value> Gossip<V> {
-    /// Tells everybody but `except`. `eager`: push it where the tree goes.
+    /// Tells everybody; `from`, who told us, hears once that it arrived. `eager`: push it where the tree
+    /// goes.
     pub(super) fn spread(
         &mut self,
         now: Now,
         value: &V,
         hops: u8,
-        except: Option<NodeId>,
+        from: Option<NodeId>,
         eager: bool,
     ) {
         let place = prefix(&value.signer());
@@ -62,12 +64,14 @@ impl<V: Value> Gossip<V> {
         let offenders = &self.offenders;
         for (id, peer) in &mut self.peers {
             let muted = offenders.get(id).is_some_and(|o| o.muted_until > now.mono);
-            if muted || Some(*id) == except {
+            if muted {
                 continue;
             }
+            let teller = Some(*id) == from;
             let budget = &mut peer.budget;
             let pushed = eager
                 && peer.eager
+                && !teller
                 && budget.bytes_out.left(now.mono) >= len as f32
                 && budget.pushes_out.take(1, now.mono)
                 && budget.bytes_out.take(len, now.mono);
@@ -76,7 +80,8 @@ impl<V: Value> Gossip<V> {
             }
             let wait = if pushed { HAVE_AGAIN } else { HAVE_DELAY };
             let due = now.mono.after(wait);
-            peer.announce(place, Announcement { due, again: !pushed, sync: !eager });
+            let most = if teller { 1 } else { HAVES_MAX };
+            peer.announce(place, Announcement { due, made: 0, most, sync: !eager });
         }
     }
 
@@ -87,7 +92,7 @@ impl<V: Value> Gossip<V> {
         let Some(peer) = self.peers.get_mut(peer) else { return };
         let due = now.mono.after(HAVE_DELAY);
         for place in strays {
-            peer.announce(place, Announcement { due, again: true, sync: true });
+            peer.announce(place, Announcement { due, made: 0, most: HAVES_MAX, sync: true });
         }
     }
 

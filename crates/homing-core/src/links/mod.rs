@@ -24,8 +24,8 @@ use homing_base::{InstanceId, Mono, NodeId, Seq};
 
 use crate::io::{DialId, Door, LinkId, LinkUp, Reach};
 use crate::limits::{
-    DHT_MESSAGES_BURST, DHT_MESSAGES_PER_SECOND, MESSAGES_BURST, MESSAGES_PER_SECOND,
-    STATEMENTS_BURST, STATEMENTS_PER_MINUTE,
+    DHT_MESSAGES_BURST, DHT_MESSAGES_PER_SECOND, GOSSIP_MESSAGES_BURST, GOSSIP_MESSAGES_PER_SECOND,
+    MESSAGES_BURST, MESSAGES_PER_SECOND, STATEMENTS_BURST, STATEMENTS_PER_MINUTE,
 };
 use crate::message::{Candidates, TrustSync};
 use liveness::Pulse;
@@ -61,6 +61,7 @@ pub(crate) struct Link {
     /// Where the peer's record says it is.
     pub place: Option<Reach>,
     pub dht_messages: Bucket,
+    pub gossip_messages: Bucket,
     /// When the DHT last sent something over it.
     pub dht_sent: Mono,
     /// A DHT request left then, and nothing was heard since.
@@ -113,6 +114,11 @@ impl Link {
             dht: None,
             place: None,
             dht_messages: Bucket::new(now, DHT_MESSAGES_BURST, DHT_MESSAGES_PER_SECOND * 60),
+            gossip_messages: Bucket::new(
+                now,
+                GOSSIP_MESSAGES_BURST,
+                GOSSIP_MESSAGES_PER_SECOND * 60,
+            ),
             dht_sent: now,
             dht_waits: None,
         }
@@ -220,11 +226,12 @@ impl Links {
         self.iter().filter(|l| l.proven.is_none() && l.dial.is_none()).count()
     }
 
-    /// The link to talk to a peer over: main door first, then the one heard last.
+    /// The link to talk to a peer over: main door first, brief ones last, then the one
+    /// heard last.
     pub(crate) fn best(&self, peer: NodeId, main_there: Option<InstanceId>) -> Option<&Link> {
         self.of(peer).max_by_key(|l| {
             let main = l.main_here && main_there == Some(l.remote);
-            (main, l.is_confirmed(), l.pulse.heard, l.id)
+            (main, !l.brief, l.is_confirmed(), l.pulse.heard, l.id)
         })
     }
 }

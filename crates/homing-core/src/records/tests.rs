@@ -39,6 +39,7 @@ fn settings() -> Settings {
         record_lifetime: std::time::Duration::from_secs(3_600),
         takeover: false,
         dht: None,
+        gossip: None,
     }
 }
 

@@ -61,6 +61,7 @@ keys! {
     "dht.alpha" Number "3" "requests in flight per lookup, 1 to 10";
     "dht.republish_interval_seconds" Number "3600" "the own record is stored anew this often, 60 or more";
     "dht.expiry_seconds" Number "86400" "the longest that others' records are kept, at most 86400";
+    "gossip.enabled" Bool "true" "tell and hear records through trusted peers and public neighbours"
     "trust.lifetime" Text "" "default life of handshakes and approvals, such as 30d; unset: until revoked";
 }
 

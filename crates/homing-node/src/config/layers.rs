@@ -12,7 +12,7 @@ use homing_base::record::UnverifiedRecord;
 use homing_core::io::PeerHint;
 
 use super::keys::{KEYS, Key};
-use super::{Config, ConfigError, LogConfig, RelayAccess, RelayConfig, TrustConfig, file};
+use super::{Config, ConfigError, GossipConfig, LogConfig, RelayAccess, RelayConfig, TrustConfig, file};
 
 /// A value before its meaning is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +169,7 @@ impl Layers {
             log: LogConfig { level: self.one("log.level", log_level)? },
             relay: self.relay()?,
             dht: self.dht()?,
+            gossip: GossipConfig { enabled: self.bool("gossip.enabled") },
             trust: TrustConfig { lifetime: self.maybe("trust.lifetime", duration)? },
         })
     }

@@ -56,8 +56,18 @@ pub struct Config {
     pub relay: RelayConfig,
     /// The distributed hash table.
     pub dht: DhtConfig,
+    /// Gossip.
+    pub gossip: GossipConfig,
     /// Trust.
     pub trust: TrustConfig,
+}
+
+/// Gossip: records travel between trusted peers and public neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GossipConfig {
+    /// Whether this node takes part. Default `true`: names are found at once, and what was
+    /// published is known when its origin is gone. The own record names relays, no addresses.
+    pub enabled: bool,
 }
 
 /// Logging.

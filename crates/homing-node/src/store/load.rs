@@ -45,6 +45,11 @@ pub(super) fn contents(
     })?;
     let sql = "SELECT node_id, instance, direct, relay FROM dht_contacts ORDER BY place";
     stored.dht_contacts = rows(connection, sql, &mut damaged, contact_of)?;
+    let sql = "SELECT record, local FROM gossip_entries";
+    let gossip = rows(connection, sql, &mut damaged, |row| {
+        Some((record_of(row)?, row.get::<_, bool>(1).ok()?))
+    })?;
+    stored.gossip = gossip.into_iter().filter(|(record, _)| record.expires > now.wall).collect();
     contents.last_port = schema::meta(connection, "last_port")?.and_then(|p| p.parse().ok());
     contents.damaged_rows = damaged;
     Ok(contents)

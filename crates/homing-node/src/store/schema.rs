@@ -33,6 +33,9 @@ CREATE TABLE last_seen (node_id BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT R
 -- DHT nodes to begin with at the next start, best first. Hearsay: who they are, they prove anew.
 CREATE TABLE dht_contacts (place INTEGER PRIMARY KEY, node_id BLOB NOT NULL, instance BLOB NOT NULL,
   direct TEXT, relay TEXT);
+", "
+-- What gossip holds of others; local = 1 for what was registered here.
+CREATE TABLE gossip_entries (node_id BLOB PRIMARY KEY, local INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
 "];
 
 /// Brings the schema up to date.

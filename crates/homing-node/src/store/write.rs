@@ -57,6 +57,14 @@ fn one(t: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
         ),
         Write::ForgetRecord(peer) => forget(t, peer),
         Write::DhtContacts(contacts) => put_contacts(t, contacts),
+        Write::GossipEntry { record, local } => run(
+            t,
+            "INSERT OR REPLACE INTO gossip_entries VALUES (?1, ?2, ?3)",
+            params![record.node_id().0, local, record.bytes()],
+        ),
+        Write::ForgetGossip(peer) => {
+            run(t, "DELETE FROM gossip_entries WHERE node_id = ?1", params![peer.0])
+        }
     }
 }
 

@@ -82,6 +82,7 @@ pub(super) fn settings(n: u8, run: u64) -> Settings {
         record_lifetime: Duration::from_secs(24 * 3_600),
         takeover: false,
         dht: None,
+        gossip: None,
     }
 }
 
@@ -243,6 +244,7 @@ impl World {
                 self.push(self.now.after(DELAY), to, run, What::Input(Box::new(input)));
             }
             Output::Close { link, .. } => self.cut(link),
+            Output::Heard { .. } => {}
             Output::Reply { request, answer } => {
                 let twice = self.replies.insert(request.0, answer);
                 assert!(twice.is_none(), "a command was answered twice");
@@ -443,5 +445,10 @@ fn apply(disk: &mut Stored, write: Write) {
         Write::ForgetRecord(peer) => disk.records.retain(|r| r.node_id() != peer),
         Write::Evidence { .. } => {}
         Write::DhtContacts(contacts) => disk.dht_contacts = contacts,
+        Write::GossipEntry { record, local } => {
+            disk.gossip.retain(|(r, _)| r.node_id() != record.node_id());
+            disk.gossip.push((record, local));
+        }
+        Write::ForgetGossip(peer) => disk.gossip.retain(|(r, _)| r.node_id() != peer),
     }
 }
