@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limiter::one_address;
-use super::{Caller, Registry, Settings};
+use super::{AddressRange, Caller, Registry, Settings};
 use crate::network::Tunnel;
 
 /// Bytes of a request's head.
@@ -123,6 +123,8 @@ struct Door {
     all: Arc<Semaphore>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
     per_address_max: usize,
+    /// Who brings the connections of many.
+    proxies: Vec<AddressRange>,
 }
 
 /// The places that one connection takes.
@@ -138,6 +140,7 @@ impl Door {
             all: Arc::new(Semaphore::new(settings.connections_max)),
             by_address: Arc::default(),
             per_address_max: settings.connections_per_address_max,
+            proxies: settings.trusted_proxies.clone(),
         }
     }
 
@@ -147,7 +150,7 @@ impl Door {
         loop {
             let (stream, from) = listener.accept().await?;
             let address = one_address(from.ip());
-            if self.take(address) {
+            if self.take(from.ip()) {
                 let by_address = Arc::clone(&self.by_address);
                 let places = Places { _one_of_all: place, by_address, address };
                 return Ok((stream, from, places));
@@ -156,10 +159,11 @@ impl Door {
         }
     }
 
-    fn take(&self, address: IpAddr) -> bool {
+    fn take(&self, ip: IpAddr) -> bool {
         let mut by_address = self.by_address.lock().expect("no holder panics");
-        let count = by_address.entry(address).or_default();
-        let room = *count < self.per_address_max;
+        let count = by_address.entry(one_address(ip)).or_default();
+        let proxy = self.proxies.iter().any(|range| range.contains(ip));
+        let room = proxy || *count < self.per_address_max;
         *count += usize::from(room);
         room
     }

@@ -29,7 +29,8 @@ pub struct Settings {
     pub requests_max: usize,
     /// Open connections.
     pub connections_max: usize,
-    /// Open connections from one address (IPv6: from one /64).
+    /// Open connections from one address (IPv6: from one /64); configured proxies are exempt. Below `subscribers_max`, so
+    /// that nobody takes every event stream.
     pub connections_per_address_max: usize,
     /// Event streams at once.
     pub subscribers_max: usize,
@@ -58,7 +59,7 @@ impl Default for Settings {
             resolve_timeout: Duration::from_secs(3),
             requests_max: 512,
             connections_max: 4_096,
-            connections_per_address_max: 256,
+            connections_per_address_max: 128,
             subscribers_max: 256,
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(10),
