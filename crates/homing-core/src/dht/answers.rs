@@ -15,6 +15,8 @@ use super::{Dht, Recovery};
 
 /// Siblings found dead that we tell others about.
 const DOUBTED_MAX: usize = 16;
+/// … and for how long: two exchanges at the slowest pace.
+const DOUBT_TIME: Duration = Duration::from_secs(120);
 
 impl<P: Place, V: Value> Dht<P, V> {
     pub(super) fn on_answer(&mut self, from: Contact<P>, message: Message<P, V::Wire>, now: Now) {
@@ -62,7 +64,7 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// A direct answer: the only way into the table.
     fn welcome(&mut self, from: &Contact<P>, flight: &Flight<P>, rtt: Duration, now: Now) {
         self.rtt.sample(rtt);
-        self.doubted.retain(|p| *p != id_prefix(&from.id));
+        self.doubted.retain(|(p, _)| *p != id_prefix(&from.id));
         let admission = self.table.admit(from, now.mono);
         if admission == Admission::Spare && flight.purpose == Purpose::Sample {
             self.consider_faster(from, rtt, now);
@@ -141,11 +143,20 @@ impl<P: Place, V: Value> Dht<P, V> {
         }
     }
 
-    pub(super) fn doubt(&mut self, peer: &NodeId) {
+    pub(super) fn doubt(&mut self, peer: &NodeId, now: Now) {
         if self.doubted.len() == DOUBTED_MAX {
             self.doubted.pop_front();
         }
-        self.doubted.push_back(id_prefix(peer));
+        self.doubted.push_back((id_prefix(peer), now.mono));
+    }
+
+    /// Doubts end: whoever came back, or was doubted wrongly, must be let in when others name it.
+    pub(super) fn forget_doubts(&mut self, now: Now) {
+        self.doubted.retain(|(_, at)| now.mono.since(*at) < DOUBT_TIME);
+    }
+
+    pub(super) fn is_doubted(&self, prefix: u64) -> bool {
+        self.doubted.iter().any(|(p, _)| *p == prefix)
     }
 }
 

@@ -397,28 +397,43 @@ impl<P: Place, V: Value> Dht<P, V> {
             kept = 1;
         }
         let asked = to.len() + kept;
-        for contact in &to {
-            let body = Body::Store { slot, value: value.wire() };
-            let purpose = Purpose::Copy { lookup: id, class: lookup.class };
-            lookup.report.requests += u32::from(self.ask(contact.clone(), body, purpose, now));
-        }
         lookup.phase = Phase::Storing { left: to.len(), kept, asked };
         if to.is_empty() {
             return self.stored(&mut lookup, kept, asked, now);
         }
+        // A region has many nodes: k copies at once, each answer sends the next. No burst fills an uplink.
+        to.reverse();
+        lookup.gathered = to;
+        for _ in 0..self.config.k {
+            self.copy_next(id, &mut lookup, now);
+        }
         self.lookups.insert(id, lookup);
     }
 
+    /// Sends one more copy, to the closest node that has none.
+    fn copy_next(&mut self, id: u64, lookup: &mut Lookup<P, V>, now: Now) {
+        let (Goal::Put(slot, value), Some(to)) = (&lookup.goal, lookup.gathered.pop()) else {
+            return;
+        };
+        let body = Body::Store { slot: *slot, value: value.wire() };
+        let purpose = Purpose::Copy { lookup: id, class: lookup.class };
+        lookup.report.requests += u32::from(self.ask(to, body, purpose, now));
+    }
+
     pub(super) fn on_copied(&mut self, id: u64, verdict: Option<Verdict>, now: Now) {
-        let Some(lookup) = self.lookups.get_mut(&id) else { return };
-        let Phase::Storing { left, kept, asked } = lookup.phase else { return };
+        let Some(mut lookup) = self.lookups.remove(&id) else { return };
+        let Phase::Storing { left, kept, asked } = lookup.phase else {
+            self.lookups.insert(id, lookup);
+            return;
+        };
         let good = matches!(verdict, Some(Verdict::Kept | Verdict::Same | Verdict::Stale));
         let (left, kept) = (left.saturating_sub(1), kept + usize::from(good));
         lookup.phase = Phase::Storing { left, kept, asked };
         if left == 0 {
-            let Some(mut lookup) = self.lookups.remove(&id) else { return };
-            self.stored(&mut lookup, kept, asked, now);
+            return self.stored(&mut lookup, kept, asked, now);
         }
+        self.copy_next(id, &mut lookup, now);
+        self.lookups.insert(id, lookup);
     }
 
     fn stored(&mut self, lookup: &mut Lookup<P, V>, replicas: usize, asked: usize, now: Now) {

@@ -80,7 +80,7 @@ pub struct Dht<P: Place, V: Value> {
     next_lookup: u64,
     verify: VecDeque<Contact<P>>,
     fresh: VecDeque<NodeId>,
-    doubted: VecDeque<u64>,
+    doubted: VecDeque<(u64, Mono)>,
     lost: Vec<Contact<P>>,
     swaps: Swaps,
     timers: Timers,

@@ -201,12 +201,10 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     fn exchange(&mut self, now: Now) {
         self.estimates.observe(self.table.len(), now.mono);
+        self.forget_doubts(now);
         self.sample_own_size();
         let siblings: Vec<_> = self.table.siblings().map(|e| e.contact.clone()).collect();
-        if siblings.is_empty() {
-            return;
-        }
-        let partner = siblings[self.below(siblings.len())].clone();
+        let Some(partner) = self.partner(&siblings) else { return };
         let body = self.exchange_body(&siblings, FRESH_MAX);
         self.stats.exchanges += 1;
         self.ask(partner.clone(), body, Purpose::Exchange, now);
@@ -217,12 +215,28 @@ impl<P: Place, V: Value> Dht<P, V> {
             .map(|e| (e.heard, e.contact.clone()))
             .collect();
         quiet.sort_by_key(|(heard, _)| *heard);
+        for spare in self.table.spare_siblings() {
+            self.queue_verification(&spare);
+        }
         let recent = self.intervals().exchange;
         for (heard, contact) in quiet.into_iter().take(self.config.k.div_ceil(SIBLINGS_SHARE)) {
             if now.mono.since(heard) > recent {
                 self.queue_verification(&contact);
             }
         }
+    }
+
+    /// Whom to exchange with: any sibling, and every other time anybody of the bucket that the leafset
+    /// ends in. A leafset goes wrong at that edge, and the nodes of that subtree know each other best,
+    /// also those of them that are not our siblings.
+    fn partner(&mut self, siblings: &[Contact<P>]) -> Option<Contact<P>> {
+        let edge = self.table.bucket(self.table.bucket_of(&siblings.last()?.id));
+        let beyond: Vec<_> = edge.filter(|at| self.table.entries()[*at].failures == 0).collect();
+        if self.below(2) == 0 && !beyond.is_empty() {
+            let at = beyond[self.below(beyond.len())];
+            return Some(self.table.entries()[at].contact.clone());
+        }
+        siblings.get(self.below(siblings.len())).cloned()
     }
 
     pub(super) fn exchange_body(
@@ -273,7 +287,7 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     /// The dead go, suspects and the stalest entry are pinged, one spare is tried for its speed.
     fn probe(&mut self, stale: Duration, now: Now) {
-        self.evict_dead();
+        self.evict_dead(now);
         let suspects: Vec<_> = self
             .table
             .entries()
@@ -299,14 +313,14 @@ impl<P: Place, V: Value> Dht<P, V> {
         }
     }
 
-    fn evict_dead(&mut self) {
+    fn evict_dead(&mut self, now: Now) {
         for id in self.table.dead() {
             if let Some(contact) = self.table.evict(&id) {
                 self.mourn(contact);
             }
             self.estimates.death();
             self.stats.evicted += 1;
-            self.doubt(&id);
+            self.doubt(&id, now);
             let bucket = self.table.bucket_of(&id);
             let spare = self.table.spares_of(bucket).next().cloned();
             if let Some(spare) = spare {

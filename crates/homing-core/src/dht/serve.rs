@@ -95,7 +95,11 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     /// The closest that we know, closest first: k of them, or as many as an answer has room for.
     fn near(&self, target: &NodeId, asker: &NodeId) -> Vec<Contact<P>> {
-        let mut contacts = self.table.closest(target, self.config.k, Some(asker));
+        self.fitting(self.table.closest(target, self.config.k, Some(asker)))
+    }
+
+    /// Cuts a list to what one answer may carry.
+    fn fitting(&self, mut contacts: Vec<Contact<P>>) -> Vec<Contact<P>> {
         let mut left = contact_bytes_max(self.config.k);
         let room = |c: &Contact<P>| {
             let len = contact_len(c);
@@ -187,13 +191,33 @@ impl<P: Place, V: Value> Dht<P, V> {
             self.hear_of(&contact);
         }
         let known = &known[..known.len().min(KNOWN_MAX)];
-        let unknown = |c: &Contact<P>| !known.contains(&id_prefix(&c.id));
-        let contacts: Vec<_> = self.near(&from.id, &from.id).into_iter().filter(unknown).collect();
+        let contacts = self.lacking(&from.id, known);
         if trusted {
             contacts.iter().for_each(|c| self.settle_dispute(c, now));
         }
         let doubted = known.iter().filter(|p| self.doubts(**p)).copied().collect();
         Body::Siblings { contacts, doubted, session_s: self.session_s() }
+    }
+
+    /// Whom the asker lacks: nodes within the reach of its leafset that it did not list. Those it did list
+    /// are left out before the answer is cut to k, else they fill it whenever they are nearer.
+    fn lacking(&self, asker: &NodeId, known: &[u64]) -> Vec<Contact<P>> {
+        let distance = |prefix: u64| prefix ^ id_prefix(asker);
+        let whole = known.len() >= self.config.k;
+        let reach = known.iter().map(|p| distance(*p)).max().filter(|_| whole).unwrap_or(u64::MAX);
+        let mut lacking = Vec::new();
+        self.table.visit_closest(asker, |e| {
+            let prefix = id_prefix(&e.contact.id);
+            if distance(prefix) >= reach {
+                return false;
+            }
+            let told = known.contains(&prefix) || e.contact.id == *asker || e.failures > 0;
+            if !told {
+                lacking.push(e.contact.clone());
+            }
+            lacking.len() < self.config.k
+        });
+        self.fitting(lacking)
     }
 
     /// A sibling leaves out somebody whom we would name to it: one of us is wrong, and a ping tells
@@ -207,7 +231,7 @@ impl<P: Place, V: Value> Dht<P, V> {
     }
 
     fn doubts(&self, prefix: u64) -> bool {
-        self.doubted.contains(&prefix)
+        self.is_doubted(prefix)
             || self
                 .table
                 .entries()
@@ -221,8 +245,7 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     /// Hearsay about one node: queued for a ping if it would be of use, else kept as a spare.
     pub(super) fn hear_of(&mut self, contact: &Contact<P>) {
-        if self.table.entry(&contact.id).is_some() || self.doubted.contains(&id_prefix(&contact.id))
-        {
+        if self.table.entry(&contact.id).is_some() || self.is_doubted(id_prefix(&contact.id)) {
             return;
         }
         if self.table.has_room_for(contact) {

@@ -319,6 +319,16 @@ impl<P: Place> Table<P> {
         self.spares.iter().filter(of_bucket).map(|s| &s.contact)
     }
 
+    /// Hearsay that is closer to us than the last of our leafset: its bucket was full when we heard of it,
+    /// and the leafset has grown outwards since.
+    #[must_use]
+    pub fn spare_siblings(&self) -> Vec<Contact<P>> {
+        let distance = |c: &Contact<P>| id_prefix(&self.me) ^ id_prefix(&c.id);
+        let last = self.siblings().nth(self.k - 1).map_or(u64::MAX, |e| distance(&e.contact));
+        let nearer = self.spares.iter().filter(|s| distance(&s.contact) < last);
+        nearer.map(|s| s.contact.clone()).collect()
+    }
+
     /// Whether a contact could enter if it answered.
     #[must_use]
     pub fn has_room_for(&self, contact: &Contact<P>) -> bool {
