@@ -4,12 +4,13 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a face")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use homing_sim::dht::{self, StudyArgs};
 use homing_sim::swarm::{Outcome, run_with};
 use homing_sim::sweep::{FIRST_SEED, sweep};
 use homing_sim::{Canary, Scenario};
@@ -24,8 +25,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// One seed.
+    /// One seed of one world: `run scenarios/calm.toml`, `run scenarios/dht/kill.toml`.
     Run {
+        /// The scenario, a TOML file. One that says `world = "dht"` is a world of DHT nodes.
+        file: Option<PathBuf>,
+        /// Change a field of a DHT scenario: `--set nodes=500`.
+        #[arg(long = "set", value_name = "FIELD=VALUE")]
+        changes: Vec<String>,
         /// The seed, decimal or 0x….
         #[arg(long, value_parser = seed, default_value_t = FIRST_SEED)]
         seed: u64,
@@ -49,8 +55,8 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         jobs: usize,
     },
-    /// A world of DHT nodes: `dht scenarios/dht/NAME.toml`.
-    Dht(homing_sim::dht::DhtArgs),
+    /// A family of DHT worlds behind one figure: a table and a plot.
+    Study(StudyArgs),
 }
 
 #[derive(clap::Args)]
@@ -103,11 +109,27 @@ impl WorldArgs {
 
 fn main() -> anyhow::Result<ExitCode> {
     let outcomes = match Cli::parse().command {
-        Command::Dht(args) => {
-            println!("{}", homing_sim::dht::run(&args)?);
+        Command::Study(args) => {
+            println!("{}", dht::study(&args, &mut |line| eprintln!("{line}"))?);
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Run { seed, world, trace, canary } => {
+        Command::Run { file, changes, seed, mut world, trace, canary } => {
+            if let Some(file) = file {
+                let file = dht::located(&file);
+                let text = std::fs::read_to_string(&file)
+                    .with_context(|| format!("reading {}", file.display()))?;
+                if dht::is_dht(&text) {
+                    let whole_agents = trace || canary.is_some() || world.agents.is_some();
+                    anyhow::ensure!(
+                        !whole_agents,
+                        "--agents, --trace and --canary are for worlds of whole agents; try --set nodes=…"
+                    );
+                    println!("{}", dht::run(&file, &text, &changes, seed, world.json)?);
+                    return Ok(ExitCode::SUCCESS);
+                }
+                world.scenario = file.to_string_lossy().into_owned();
+            }
+            anyhow::ensure!(changes.is_empty(), "--set is for DHT scenarios");
             let (outcome, played) = run_with(&world.scenario()?, seed, canary, trace);
             for line in played.trace.lines() {
                 println!("{line}");

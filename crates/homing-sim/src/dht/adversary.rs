@@ -20,6 +20,16 @@ pub enum Role {
     Liar,
     /// Like [`Role::Liar`], and shows forged values.
     Forger,
+    /// Answers truly, after a long while.
+    Slow,
+}
+
+impl Role {
+    /// Whether it lies.
+    #[must_use]
+    pub fn lies(self) -> bool {
+        matches!(self, Role::Liar | Role::Forger)
+    }
 }
 
 /// The adversary's nodes, who know each other.

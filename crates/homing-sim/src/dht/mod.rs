@@ -9,11 +9,15 @@
 pub mod adversary;
 pub mod churn;
 pub mod cli;
+pub mod fit;
 pub mod latency;
 pub mod oracle;
+pub mod plot;
 pub mod report;
 mod run;
 pub mod scenario;
+pub mod study;
+mod trials;
 pub mod value;
 pub mod wheel;
 pub mod world;
@@ -21,8 +25,9 @@ pub mod world;
 #[cfg(test)]
 mod tests;
 
-pub use cli::{DhtArgs, run};
+pub use cli::{is_dht, located, run};
 pub use report::Measured;
 pub use run::play;
 pub use scenario::Scenario;
+pub use study::{Study, StudyArgs, study};
 pub use world::World;

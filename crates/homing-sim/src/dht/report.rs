@@ -13,6 +13,10 @@ pub struct Measured {
     pub seconds: f64,
     /// Events handled.
     pub events: u64,
+    /// Messages sent.
+    pub messages: u64,
+    /// All bytes per node and second, from the first birth on.
+    pub bytes_per_node_second: f64,
     /// Network size as the median node estimates it.
     pub size_estimate: f64,
     /// Contacts of the median node.
@@ -38,14 +42,85 @@ pub struct Measured {
     /// Maintenance under churn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub churn_upkeep: Option<Upkeep>,
-    /// Minute by minute under churn.
+    /// Sample by sample under churn.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub minutes: Vec<Minute>,
+    pub samples: Vec<Sample>,
     /// The churn run needed more events than allowed.
     pub diverged: bool,
     /// Forged and excessive stores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attack: Option<Attack>,
+    /// FindValue by nodes that joined through poisoned seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newcomers: Option<FindValue>,
+    /// Claims of one name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Claims>,
+    /// FindValue after a partition, across it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healed: Option<FindValue>,
+    /// Maintenance of everybody while one prefix is churned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churned_upkeep: Option<Upkeep>,
+    /// FindValue of the record at the churned prefix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churned: Option<FindValue>,
+    /// Placement one repair period after a mass event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repaired: Option<Placement>,
+    /// FindValue one repair period after a mass event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found_repaired: Option<FindValue>,
+    /// The first lookups that found nothing, and what was true then; at most 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub misses: Vec<Miss>,
+}
+
+/// Where replicas are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Placement {
+    /// Records looked at.
+    pub records: usize,
+    /// Mean replicas among the true k closest living nodes.
+    pub placed: f64,
+    /// The worst of them.
+    pub placed_min: usize,
+    /// Records that no living node holds.
+    pub lost: usize,
+}
+
+/// What became of the claims of one name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Claims {
+    /// Honest claimants.
+    pub honest: usize,
+    /// Sybils that claimed the name after them.
+    pub flood: usize,
+    /// Lookups of the name.
+    pub lookups: usize,
+    /// Lookups that showed all honest claims.
+    pub complete: usize,
+    /// Claims in the fullest slot of any node.
+    pub held_max: usize,
+}
+
+/// A lookup that found nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Miss {
+    /// Seconds since the asker was born.
+    pub asker_age: f64,
+    /// Seconds since the record was last stored.
+    pub record_age: f64,
+    /// Holders among the true k closest.
+    pub holders: usize,
+    /// Requests sent.
+    pub requests: u32,
+    /// Requests without an answer in time.
+    pub timeouts: u32,
+    /// Nodes that said they keep it, when it was stored.
+    pub replicas: usize,
+    /// Whether the node that stored it lives.
+    pub owner_alive: bool,
 }
 
 /// Percentiles of a latency, in milliseconds.
@@ -53,6 +128,8 @@ pub struct Measured {
 pub struct Latencies {
     /// Median.
     pub p50: f64,
+    /// 90 %.
+    pub p90: f64,
     /// 95 %.
     pub p95: f64,
     /// 99 %.
@@ -68,7 +145,7 @@ impl Latencies {
             let index = ((ms.len() as f64 * share) as usize).min(ms.len().saturating_sub(1));
             ms.get(index).copied().unwrap_or(0.0)
         };
-        Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+        Self { p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99) }
     }
 }
 
@@ -115,6 +192,8 @@ pub struct FindValue {
     pub success: f64,
     /// Those that ended with a value that its owner never signed.
     pub poisoned: usize,
+    /// Those that found the newest version.
+    pub newest: usize,
     /// Mean steps of the successful.
     pub hops: f64,
     /// Requests per operation.
@@ -153,10 +232,10 @@ pub struct Convergence {
     pub right_at_end: f64,
 }
 
-/// One minute under churn.
+/// Some seconds under churn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Minute {
-    /// End of the minute, in seconds of the churn phase.
+pub struct Sample {
+    /// Their end, in seconds of the churn phase.
     pub at: f64,
     /// All bytes per node and second.
     pub bytes: f64,
@@ -183,8 +262,8 @@ impl Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "nodes {}  simulated {:.0} s  events {}",
-            self.nodes, self.seconds, self.events
+            "nodes {}  simulated {:.0} s  events {}  messages {}  {:.0} bytes per node-second",
+            self.nodes, self.seconds, self.events, self.messages, self.bytes_per_node_second
         )?;
         writeln!(
             f,
@@ -218,6 +297,35 @@ impl Display for Measured {
         if let Some(m) = &self.find_value {
             writeln!(f, "find value  {m}")?;
         }
+        if let Some(m) = &self.repaired {
+            writeln!(
+                f,
+                "repaired    replicas at the true k closest {:.2} (worst {}), {} of {} records lost",
+                m.placed, m.placed_min, m.lost, m.records
+            )?;
+        }
+        if let Some(m) = &self.found_repaired {
+            writeln!(f, "then found  {m}")?;
+        }
+        if let Some(m) = &self.newcomers {
+            writeln!(f, "newcomers   {m}")?;
+        }
+        if let Some(m) = &self.claims {
+            writeln!(
+                f,
+                "claims      {} honest, {} sybils: {}/{} lookups show all honest, {} claims in a slot",
+                m.honest, m.flood, m.complete, m.lookups, m.held_max
+            )?;
+        }
+        if let Some(m) = &self.healed {
+            writeln!(f, "healed      {m}, newest {}", m.newest)?;
+        }
+        if let Some(m) = &self.churned {
+            writeln!(f, "at prefix   {m}")?;
+        }
+        if let Some(m) = &self.churned_upkeep {
+            writeln!(f, "everywhere  {m}")?;
+        }
         if let Some(m) = &self.converge {
             writeln!(f, "converge    {m}")?;
         }
@@ -236,7 +344,8 @@ impl Display for Measured {
 
 impl Display for Latencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "p50 {:.0} ms p95 {:.0} ms p99 {:.0} ms", self.p50, self.p95, self.p99)
+        let Self { p50, p90, p95, p99 } = self;
+        write!(f, "p50 {p50:.0} p90 {p90:.0} p95 {p95:.0} p99 {p99:.0} ms")
     }
 }
 

@@ -1,18 +1,18 @@
-//! Plays a scenario and measures.
+//! Plays a scenario and measures. The attacks and accidents are in [`super::trials`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homing_base::{Record, Seq};
-use homing_core::dht::{Body, Class, Contact, DhtInput, Message, Outcome, Recovery, Slot};
+use homing_core::dht::{Outcome, Recovery, Slot};
 use rand_core::Rng;
 
 use super::adversary::Role;
 use super::report::{
-    Attack, Convergence, FindNode, FindValue, Latencies, Measured, Minute, Publish, Upkeep,
+    Convergence, FindNode, FindValue, Latencies, Measured, Placement, Publish, Sample, Upkeep,
 };
 use super::scenario::Scenario;
-use super::value::{Mint, SimPlace, Token};
+use super::value::{Mint, Token};
 use super::world::{Ended, Op, Traffic, World};
 
 /// The /24 that an eclipse attempt comes from.
@@ -32,17 +32,17 @@ pub fn play(scenario: &Scenario, seed: u64) -> Measured {
     }
 }
 
-struct Play<'s, V: Mint> {
-    scenario: &'s Scenario,
-    world: World<V>,
-    measured: Measured,
-    events: u64,
+pub(super) struct Play<'s, V: Mint> {
+    pub(super) scenario: &'s Scenario,
+    pub(super) world: World<V>,
+    pub(super) measured: Measured,
+    total: Traffic,
 }
 
 impl<'s, V: Mint> Play<'s, V> {
     fn new(scenario: &'s Scenario, seed: u64) -> Self {
         let world = World::new(scenario.nature(), seed);
-        Self { scenario, world, measured: Measured::default(), events: 0 }
+        Self { scenario, world, measured: Measured::default(), total: Traffic::default() }
     }
 
     fn play(mut self) -> Measured {
@@ -50,6 +50,10 @@ impl<'s, V: Mint> Play<'s, V> {
         self.sybils();
         self.publish();
         self.attack();
+        self.newcomers();
+        self.claims();
+        self.partition();
+        self.churned_prefix();
         self.find_nodes();
         self.idle();
         self.mass_event();
@@ -58,37 +62,41 @@ impl<'s, V: Mint> Play<'s, V> {
     }
 
     /// Lets time go by, unless the world has diverged: then nothing happens any more.
-    fn run(&mut self, seconds: f64) {
+    pub(super) fn run(&mut self, seconds: f64) {
         let mut left = seconds;
         while left > 0.0 && !self.measured.diverged {
             let step = left.min(STEP_SECONDS);
             self.world.run_for(Duration::from_secs_f64(step));
             left -= step;
             self.measured.diverged =
-                self.events + self.world.traffic.events > self.scenario.events_max;
+                self.total.events + self.world.traffic.events > self.scenario.events_max;
         }
     }
 
-    fn traffic(&mut self) -> Traffic {
+    pub(super) fn traffic(&mut self) -> Traffic {
         let traffic = self.world.take_traffic();
-        self.events += traffic.events;
+        add(&mut self.total, traffic);
         traffic
     }
 
-    fn ended(&mut self) -> Vec<Ended<V>> {
+    pub(super) fn ended(&mut self) -> Vec<Ended<V>> {
         std::mem::take(&mut self.world.ended)
     }
 
     fn join(&mut self) {
-        let liars = (self.scenario.nodes as f64 * self.scenario.liars) as usize;
-        let mut left = liars;
+        let share = |share: f64| (self.scenario.nodes as f64 * share) as usize;
+        let (mut liars, mut slow) = (share(self.scenario.liars), share(self.scenario.slow));
         for i in 0..self.scenario.nodes {
-            let chance = left as f64 / (self.scenario.nodes - i) as f64;
+            let left = (self.scenario.nodes - i) as f64;
             // The first nodes are honest: somebody has to be there to be attacked.
-            let lies = i > 3 && self.world.unit() < chance;
-            if lies {
-                left -= 1;
+            let draw = if i > 3 { self.world.unit() * left } else { left };
+            if draw < liars as f64 {
+                liars -= 1;
                 self.birth_liar();
+            } else if draw < (liars + slow) as f64 {
+                slow -= 1;
+                let (key, group) = self.stranger();
+                self.world.birth(key, group, Role::Slow);
             } else {
                 self.world.birth_anyone();
             }
@@ -97,6 +105,11 @@ impl<'s, V: Mint> Play<'s, V> {
         self.run(self.scenario.settle_seconds);
         self.ended();
         self.traffic();
+    }
+
+    /// A fresh key and a /24 of its own.
+    pub(super) fn stranger(&mut self) -> (V::Key, u32) {
+        (V::key(self.world.chance()), self.world.chance().next_u32() | 1)
     }
 
     fn birth_liar(&mut self) {
@@ -124,7 +137,7 @@ impl<'s, V: Mint> Play<'s, V> {
         }
     }
 
-    fn honest(&self) -> Vec<u32> {
+    pub(super) fn honest(&self) -> Vec<u32> {
         let honest = |h: &&u32| self.world.nodes[**h as usize].role == Role::Honest;
         let mut all: Vec<_> = self.world.alive.handles().iter().filter(honest).copied().collect();
         all.sort_unstable();
@@ -158,7 +171,7 @@ impl<'s, V: Mint> Play<'s, V> {
     }
 
     /// Replicas of a record at the true k closest living nodes.
-    fn placed(&self, whom: u32) -> usize {
+    pub(super) fn placed(&self, whom: u32) -> usize {
         let id = self.world.nodes[whom as usize].agent;
         let (slot, now) = (Slot::agent(id), self.world.now());
         let holders = self.world.alive.closest(&id, self.scenario.k, None);
@@ -167,73 +180,6 @@ impl<'s, V: Mint> Play<'s, V> {
             dht.is_some_and(|d| d.values().find(&slot, now).next().is_some())
         };
         holders.iter().filter(holds).count()
-    }
-
-    // ---- attacks by message
-
-    fn attack(&mut self) {
-        let (forged, flood) = (self.scenario.forged_stores, self.scenario.flood_stores);
-        if forged + flood == 0 {
-            return;
-        }
-        let attacker = self.world.birth_anyone();
-        self.run(5.0);
-        let mut attack = Attack::default();
-        let honest = self.honest();
-        for whom in honest.iter().take(self.scenario.publishers) {
-            attack.forged_sent += self.forge(attacker, *whom, forged);
-        }
-        attack.forged_kept = self.forged_kept();
-        if flood > 0 {
-            let victim = honest[0];
-            let before = self.values_of(victim);
-            self.flood(attacker, victim, flood);
-            attack.flood_sent = flood;
-            attack.flood_kept = self.values_of(victim) - before;
-        }
-        self.measured.attack = Some(attack);
-        self.ended();
-    }
-
-    fn values_of(&self, handle: u32) -> usize {
-        self.world.nodes[handle as usize].dht.as_ref().map_or(0, |d| d.values().len())
-    }
-
-    fn throw(&mut self, from: u32, to: u32, id: u32, slot: Slot, value: V::Wire) {
-        let sender: Contact<SimPlace> = self.world.nodes[from as usize].contact.clone();
-        let message = Message { id, server: true, body: Body::Store { slot, value } };
-        self.world.inject(to, DhtInput::Message { from: sender, message }, Class::Command);
-    }
-
-    fn forge(&mut self, from: u32, whom: u32, count: usize) -> usize {
-        let id = self.world.nodes[whom as usize].agent;
-        let wall = self.world.now().wall;
-        let key = V::key(self.world.chance());
-        let victims = self.world.alive.closest(&id, count, Some(from));
-        for victim in &victims {
-            let value = V::forge(id, &key, wall);
-            self.throw(from, *victim, 1, Slot::agent(id), value);
-        }
-        victims.len()
-    }
-
-    fn forged_kept(&self) -> usize {
-        let nodes = self.world.nodes.iter().filter_map(|n| n.dht.as_ref());
-        let forged = |v: &V| v.sequence() == Seq(u64::MAX);
-        nodes.map(|d| d.values().iter().filter(|(_, h)| forged(&h.value)).count()).sum()
-    }
-
-    /// `count` valid records of throw-away keys, as fast as one second allows.
-    fn flood(&mut self, from: u32, to: u32, count: usize) {
-        let wall = self.world.now().wall;
-        for i in 0..count {
-            let key = V::key(self.world.chance());
-            let value = V::mint(&key, Seq(wall.0), wall).wire();
-            self.throw(from, to, 2, Slot::agent(V::id(&key)), value);
-            if i % 1_000 == 999 {
-                self.run(1_000.0 / count as f64);
-            }
-        }
     }
 
     // ---- questions
@@ -295,15 +241,45 @@ impl<'s, V: Mint> Play<'s, V> {
             self.world.birth_anyone();
         }
         let (start, at_once) = (self.world.now().mono, self.leafsets_right());
-        if self.scenario.finds > 0 {
-            self.find_values(&published);
+        if self.scenario.finds > 0 && self.scenario.publishers > 0 {
+            let found = self.find_values(&published);
+            self.measured.find_value = Some(found);
         }
+        self.repair(&published);
         if self.scenario.converge_seconds > 0.0 {
             self.converge(start, at_once, &before);
         }
     }
 
-    fn find_values(&mut self, candidates: &[u32]) {
+    /// One repair period later: where the replicas are now, and whether they are found.
+    fn repair(&mut self, published: &[u32]) {
+        if self.scenario.repair_seconds == 0.0 {
+            return;
+        }
+        self.run(self.scenario.repair_seconds);
+        self.measured.repaired = Some(self.placement(published));
+        let found = self.find_values(published);
+        self.measured.found_repaired = Some(found);
+    }
+
+    fn placement(&self, published: &[u32]) -> Placement {
+        let records = published.iter().filter(|h| self.world.nodes[**h as usize].published);
+        let placed: Vec<_> = records.map(|h| self.placed(*h)).collect();
+        Placement {
+            records: placed.len(),
+            placed: placed.iter().sum::<usize>() as f64 / placed.len().max(1) as f64,
+            placed_min: placed.iter().copied().min().unwrap_or(0),
+            lost: placed.iter().filter(|p| **p == 0).count(),
+        }
+    }
+
+    pub(super) fn find_values(&mut self, candidates: &[u32]) -> FindValue {
+        let askers = self.honest();
+        self.find_values_by(&askers, candidates)
+    }
+
+    /// `finds` lookups by random `askers`, within the time window.
+    pub(super) fn find_values_by(&mut self, askers: &[u32], candidates: &[u32]) -> FindValue {
         self.ended();
         let published: Vec<_> = candidates
             .iter()
@@ -313,7 +289,6 @@ impl<'s, V: Mint> Play<'s, V> {
         let sybils = self.scenario.sybil_targets;
         let published =
             if sybils > 0 { &published[..sybils.min(published.len())] } else { &published[..] };
-        let askers = self.honest();
         for _ in 0..self.scenario.finds {
             let whom = published[self.world.below(published.len())];
             let by = askers[self.world.below(askers.len())];
@@ -324,10 +299,10 @@ impl<'s, V: Mint> Play<'s, V> {
         }
         self.run(31.0);
         let ended = self.ended();
-        self.measured.find_value = Some(self.judge(&ended, |_| true));
+        self.judge(&ended, |_| true)
     }
 
-    fn judge(&self, ended: &[Ended<V>], counts: impl Fn(u32) -> bool) -> FindValue {
+    pub(super) fn judge(&self, ended: &[Ended<V>], counts: impl Fn(u32) -> bool) -> FindValue {
         let (mut m, mut ms, mut hops) = (FindValue::default(), Vec::new(), 0.0);
         let (mut requests, mut timeouts, mut regions) = (0.0, 0.0, 0);
         for e in ended {
@@ -340,8 +315,11 @@ impl<'s, V: Mint> Play<'s, V> {
                 );
                 continue;
             };
-            let owner = self.world.nodes[whom as usize].agent;
-            let right = values.iter().any(|v| v.signer() == owner && v.sequence() != Seq(u64::MAX));
+            let owner = &self.world.nodes[whom as usize];
+            let genuine = |v: &&V| v.signer() == owner.agent && v.sequence() != Seq(u64::MAX);
+            let newest = values.iter().filter(genuine).map(V::sequence).max();
+            let right = newest.is_some();
+            m.newest += usize::from(newest == Some(owner.newest));
             m.count += 1;
             m.found += usize::from(right);
             m.poisoned += usize::from(!right);
@@ -430,11 +408,12 @@ impl<'s, V: Mint> Play<'s, V> {
         self.ended();
         self.world.work(true);
         let (mut total, mut all) = (Traffic::default(), Vec::new());
-        let minutes = (self.scenario.churn_seconds / 60.0).ceil() as usize;
-        for minute in 1..=minutes {
-            self.run(60.0);
+        let length = self.scenario.sample_seconds;
+        let samples = (self.scenario.churn_seconds / length).ceil() as usize;
+        for nth in 1..=samples {
+            self.run(length);
             let (traffic, ended) = (self.traffic(), self.ended());
-            self.measured.minutes.push(self.minute(minute, traffic, &ended));
+            self.measured.samples.push(self.sample(nth as f64 * length, traffic, &ended));
             add(&mut total, traffic);
             all.extend(ended);
             if self.measured.diverged {
@@ -447,10 +426,10 @@ impl<'s, V: Mint> Play<'s, V> {
         self.measured.churn_upkeep = Some(upkeep(total));
     }
 
-    fn minute(&self, minute: usize, traffic: Traffic, ended: &[Ended<V>]) -> Minute {
+    fn sample(&self, at: f64, traffic: Traffic, ended: &[Ended<V>]) -> Sample {
         let all = (traffic.maintenance_bytes + traffic.command_bytes) as f64;
-        Minute {
-            at: minute as f64 * 60.0,
+        Sample {
+            at,
             bytes: all / traffic.node_seconds.max(1.0),
             dropped: traffic.dropped,
             success: self.judge(ended, |_| true).success,
@@ -464,10 +443,14 @@ impl<'s, V: Mint> Play<'s, V> {
         let mut sizes: Vec<_> = dhts.iter().map(|d| d.estimates().size().unwrap_or(0.0)).collect();
         contacts.sort_unstable();
         sizes.sort_unstable_by(f64::total_cmp);
+        let all = (self.total.maintenance_bytes + self.total.command_bytes) as f64;
         Measured {
             nodes: self.world.alive.len(),
             seconds: self.world.now().mono.0 as f64 / 1e6,
-            events: self.events,
+            events: self.total.events,
+            messages: self.total.messages,
+            bytes_per_node_second: all / self.total.node_seconds.max(1.0),
+            misses: std::mem::take(&mut self.world.misses),
             contacts: contacts.get(contacts.len() / 2).copied().unwrap_or(0),
             size_estimate: sizes.get(sizes.len() / 2).copied().unwrap_or(0.0),
             ..self.measured
@@ -488,7 +471,7 @@ fn add(total: &mut Traffic, more: Traffic) {
     total.node_seconds += more.node_seconds;
 }
 
-fn upkeep(traffic: Traffic) -> Upkeep {
+pub(super) fn upkeep(traffic: Traffic) -> Upkeep {
     let per = |n: u64| n as f64 / traffic.node_seconds.max(1.0);
     Upkeep {
         maintenance_bytes: per(traffic.maintenance_bytes),

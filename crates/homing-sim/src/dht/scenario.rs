@@ -1,7 +1,8 @@
 //! A scenario: what kind of world, what happens in it, what is measured. One TOML file each.
 //!
 //! Phases, in order, each only if its fields ask for it: join and settle · sybils · publish · forge and
-//! flood · find nodes · idle · kill and join at once · find values · converge · churn with work.
+//! flood · newcomers · claims · partition · churned prefix · find nodes · idle · kill and join at once ·
+//! find values · repair · converge · churn with work.
 
 use std::time::Duration;
 
@@ -15,11 +16,15 @@ use super::world::Nature;
 
 /// Most nodes that one world may begin with.
 pub const NODES_MAX: usize = 200_000;
+/// What a file of this kind says about itself.
+pub const WORLD: &str = "dht";
 
 /// A scenario. Unknown fields are errors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scenario {
+    /// Always `"dht"`: tells these files from those of worlds of whole agents.
+    pub world: String,
     /// What it shows, for the reader of the report.
     pub about: String,
     /// Nodes at the start.
@@ -84,6 +89,38 @@ pub struct Scenario {
     pub find_window_seconds: f64,
     /// How long to wait for 99 % of leafsets to be right again.
     pub converge_seconds: f64,
+    /// After the values were looked for: time to repair, then placement and lookups once more.
+    pub repair_seconds: f64,
+    /// Length of one sample under churn.
+    pub sample_seconds: f64,
+    /// Seeds that a joining node is given.
+    pub seeds_per_join: usize,
+    /// Nodes that join late, through poisoned seeds.
+    pub newcomers: usize,
+    /// How many of their seeds lie.
+    pub poisoned_seeds: usize,
+    /// Share of nodes that answer truly but late.
+    pub slow: f64,
+    /// How late.
+    pub slow_ms: u64,
+    /// Clocks are off by up to this much, either way.
+    pub skew_seconds: f64,
+    /// Honest claimants of one name.
+    pub claimants: usize,
+    /// Sybils that claim it, too.
+    pub claim_flood: usize,
+    /// The sybils come first.
+    pub flood_first: bool,
+    /// How long the world is cut in two halves, which both go on publishing.
+    pub partition_seconds: f64,
+    /// How long after the cut has healed values are looked for.
+    pub heal_seconds: f64,
+    /// An adversary's nodes at one prefix at any time.
+    pub churners: usize,
+    /// How long each of them lives.
+    pub churner_seconds: f64,
+    /// How long this goes on.
+    pub churned_seconds: f64,
     /// Share of nodes that lie.
     pub liars: f64,
     /// They also show forged values.
@@ -106,6 +143,7 @@ impl Default for Scenario {
     fn default() -> Self {
         let config = Config::default();
         Self {
+            world: WORLD.into(),
             about: String::new(),
             nodes: 100,
             signed: false,
@@ -138,6 +176,22 @@ impl Default for Scenario {
             finds: 0,
             find_window_seconds: 1.0,
             converge_seconds: 0.0,
+            repair_seconds: 0.0,
+            sample_seconds: 60.0,
+            seeds_per_join: 3,
+            newcomers: 0,
+            poisoned_seeds: 0,
+            slow: 0.0,
+            slow_ms: 900,
+            skew_seconds: 0.0,
+            claimants: 0,
+            claim_flood: 0,
+            flood_first: false,
+            partition_seconds: 0.0,
+            heal_seconds: 60.0,
+            churners: 0,
+            churner_seconds: 20.0,
+            churned_seconds: 600.0,
             liars: 0.0,
             liars_forge: false,
             liars_in_one_group: false,
@@ -174,25 +228,28 @@ impl Scenario {
             Ok(())
         };
         ensure!((2..=NODES_MAX).contains(&self.nodes), "nodes: 2 to {NODES_MAX}");
-        ensure!((1..=8).contains(&self.paths), "paths: 1 to 8");
-        ensure!((2..=64).contains(&self.k), "k: 2 to 64");
-        ensure!((1..=self.k).contains(&self.alpha), "alpha: 1 to k");
-        ensure!((1..=self.k).contains(&self.alpha_last), "alpha_last: 1 to k");
+        ensure!(self.world == WORLD, "world is {:?}, not {WORLD:?}", self.world);
+        self.config().check()?;
+        ensure!((1..=32).contains(&self.seeds_per_join), "seeds_per_join: 1 to 32");
+        ensure!(self.poisoned_seeds <= self.seeds_per_join, "more poisoned seeds than seeds");
+        ensure!(self.poisoned_seeds == 0 || self.liars > 0.0, "poisoned_seeds need liars");
+        ensure!(self.newcomers == 0 || self.publishers > 0, "newcomers need publishers");
+        ensure!(self.sample_seconds >= 1.0, "sample_seconds: at least 1");
         ensure!(self.join_per_second > 0.0, "join_per_second must be positive");
         ensure!(self.rtt_ms >= 2.0, "rtt_ms: at least 2");
-        ensure!(self.pace > 0.0, "pace must be positive");
         ensure!(self.churn_seconds == 0.0 || self.churn.is_some(), "churn_seconds needs churn");
         ensure!(self.publishers <= self.nodes, "more publishers than nodes");
-        ensure!(self.finds == 0 || self.publishers > 0, "finds need publishers");
+        let names = self.claimants + self.claim_flood > 0;
+        ensure!(self.finds == 0 || self.publishers > 0 || names, "finds need publishers");
+        ensure!(2 * self.claimants <= self.nodes, "more than half of the nodes are claimants");
         share("kill", self.kill)?;
         share("liars", self.liars)?;
+        share("slow", self.slow)?;
         share("join", self.join)
     }
 
-    /// The world that the scenario plays in.
-    #[must_use]
-    pub fn nature(&self) -> Nature {
-        let config = Config {
+    fn config(&self) -> Config {
+        Config {
             k: self.k,
             alpha: self.alpha,
             alpha_last: self.alpha_last,
@@ -202,11 +259,19 @@ impl Scenario {
             region_query: self.region_query,
             pace: self.pace,
             ..Config::default()
-        };
+        }
+    }
+
+    /// The world that the scenario plays in.
+    #[must_use]
+    pub fn nature(&self) -> Nature {
         let queue = Duration::from_millis(self.uplink_queue_ms);
         let median = Duration::from_secs_f64(self.median_session_seconds);
         Nature {
-            config,
+            config: self.config(),
+            seeds: self.seeds_per_join,
+            slow: Duration::from_millis(self.slow_ms),
+            skew_ms: (self.skew_seconds * 1e3) as i64,
             latency: self.latency,
             rtt_ms: self.rtt_ms,
             uplink: self.uplink_bytes_per_second.map(|rate| Uplink { rate, queue }),

@@ -93,6 +93,102 @@ fn disjoint_paths_find_what_liars_hide() {
 }
 
 #[test]
+fn leafsets_of_a_hundred_nodes_are_right_again_within_ten_rounds_of_a_tenth_leaving() {
+    let text = "nodes = 100\njoin_per_second = 50\nsettle_seconds = 900\nkill = 0.1\nconverge_seconds = 1800";
+    for seed in [1, 3] {
+        let converge = play(&scenario(text), seed).converge.expect("asked for");
+        assert!(converge.rounds.is_some_and(|r| r <= 10.0), "seed {seed}: {converge}");
+    }
+}
+
+#[test]
+fn leafsets_wider_than_twenty_become_exact_too() {
+    let text = "nodes = 150\nk = 40\nsettle_seconds = 300\nkill = 0.1\nconverge_seconds = 900";
+    let converge = play(&scenario(text), SEED).converge.expect("asked for");
+    assert!(converge.rounds.is_some_and(|r| r <= 10.0), "{converge}");
+}
+
+#[test]
+fn newcomers_find_values_although_three_of_their_four_seeds_lie() {
+    let text = "nodes = 200\nliars = 0.1\npaths = 8\nseeds_per_join = 4\npoisoned_seeds = 3\nnewcomers = 20\n\
+                publishers = 50\nfinds = 200\nfind_window_seconds = 10";
+    let newcomers = play(&scenario(text), SEED).newcomers.expect("asked for");
+    assert!(newcomers.count > 190 && newcomers.success >= 0.99, "{newcomers}");
+}
+
+#[test]
+fn a_hundred_sybils_push_no_honest_claimant_of_a_name_out() {
+    let text = "nodes = 100\nsigned = true\nclaimants = 2\nclaim_flood = 100\nfinds = 50";
+    let claims = play(&scenario(text), SEED).claims.expect("asked for");
+    assert_eq!((claims.lookups, claims.complete, claims.held_max), (50, 50, 8));
+}
+
+#[test]
+fn two_halves_that_met_again_find_what_both_stored_meanwhile() {
+    let text =
+        "nodes = 150\nsettle_seconds = 300\npublishers = 50\npartition_seconds = 1800\nfinds = 300";
+    let healed = play(&scenario(text), SEED).healed.expect("asked for");
+    assert_eq!((healed.found, healed.poisoned), (healed.count, 0));
+    assert!(
+        healed.newest as f64 >= 0.85 * healed.count as f64,
+        "{healed}, newest {}",
+        healed.newest
+    );
+}
+
+#[test]
+fn nothing_is_lost_when_three_tenths_crash_at_once() {
+    let text = "nodes = 200\nsettle_seconds = 300\npublishers = 50\nkill = 0.3\nfinds = 200\nrepair_seconds = 1080";
+    let m = play(&scenario(text), SEED);
+    let (at_once, later) = (m.find_value.expect("asked for"), m.found_repaired.expect("asked for"));
+    assert_eq!((at_once.found, later.found), (at_once.count, later.count));
+    let placed = m.repaired.expect("asked for");
+    assert!(placed.lost == 0 && placed.placed > 13.0, "{placed:?}");
+}
+
+#[test]
+fn nodes_that_answer_late_slow_nobody_down() {
+    let text = "nodes = 200\nslow = 0.2\npublishers = 50\nfinds = 300\nfind_window_seconds = 10";
+    let find = play(&scenario(text), SEED).find_value.expect("asked for");
+    assert_eq!(find.found, find.count);
+    assert!(find.latency_ms.p95 <= 200.0, "{find}");
+}
+
+#[test]
+fn clocks_five_minutes_off_lose_nothing_and_clocks_a_day_off_poison_nothing() {
+    let text = "nodes = 100\nsigned = true\npublishers = 30\nfinds = 100\nskew_seconds = 300";
+    let minutes = play(&scenario(text), SEED).find_value.expect("asked for");
+    assert_eq!((minutes.found, minutes.poisoned), (minutes.count, 0));
+    let mut days = scenario(text);
+    days.skew_seconds = 86_400.0;
+    let days = play(&days, SEED).find_value.expect("asked for");
+    assert!(days.poisoned == 0 && days.found < days.count, "{days}");
+}
+
+#[test]
+fn nodes_that_come_and_go_at_one_prefix_neither_hide_a_record_nor_cost_much() {
+    let text = "nodes = 200\npublishers = 20\nchurners = 20\nchurned_seconds = 300\nfinds = 100";
+    let m = play(&scenario(text), SEED);
+    let (found, price) = (m.churned.expect("asked for"), m.churned_upkeep.expect("asked for"));
+    assert!(found.success >= 0.95 && found.poisoned == 0, "{found}");
+    assert!(price.maintenance_bytes < 1_500.0, "{price}");
+}
+
+#[test]
+fn a_scenario_is_found_beside_the_dht_folder_and_known_by_what_it_says() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+    for entry in std::fs::read_dir(root.join("dht")).expect("the scenarios") {
+        let path = entry.expect("an entry").path();
+        let short = root.join(path.file_name().expect("a name"));
+        let text = std::fs::read_to_string(located(&short)).expect("a scenario");
+        assert!(is_dht(&text), "{}", path.display());
+        scenario(&text);
+    }
+    let whole_agents = std::fs::read_to_string(located(&root.join("calm.toml"))).expect("there");
+    assert!(!is_dht(&whole_agents));
+}
+
+#[test]
 fn one_seed_is_one_history() {
     let scenario =
         scenario("nodes = 60\npublishers = 10\nfinds = 20\nkill = 0.2\nconverge_seconds = 100");
@@ -107,6 +203,9 @@ fn unknown_fields_and_values_out_of_bounds_are_errors() {
         "nodes = 1",
         "kill = 1.5",
         "paths = 9",
+        "k = 41",
+        "world = \"agents\"",
+        "nodes = 10\npoisoned_seeds = 1",
         "nodes = 10\nfinds = 5",
         "churn_seconds = 5",
     ] {

@@ -1,15 +1,16 @@
 //! Values and places of simulated nodes.
 //!
-//! [`Token`] stands in for a signed record at 10,000 nodes: 64 bytes, a keyed 64-bit seal instead of
+//! [`Token`] stands in for a signed record at 10,000 nodes: 72 bytes, a keyed 64-bit seal instead of
 //! Ed25519. It is checked wherever a record would be, and can be forged badly, which is found out.
 //! Security scenarios use the real [`Record`]; [`Mint`] is what both have in common.
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use homing_base::{AgentRecord, IdentityKey, InstanceId, NodeId, Now, Record, Seq, Wall};
+use homing_base::{AgentRecord, IdentityKey, InstanceId, Name, NodeId, Now, Record, Seq, Wall};
+use homing_core::dht::contact::id_prefix;
 use homing_core::dht::value::id_fits;
-use homing_core::dht::{Place, Slot, Unbelievable, Value};
+use homing_core::dht::{Kind, Place, Slot, Unbelievable, Value};
 use rand_core::Rng;
 
 /// A signed record of an agent with a name, a relay and a few tags, in bytes.
@@ -49,6 +50,8 @@ pub trait Mint: Value {
     fn id(key: &Self::Key) -> NodeId;
     /// A value signed by `key`.
     fn mint(key: &Self::Key, sequence: Seq, wall: Wall) -> Self;
+    /// As [`Mint::mint`], and claims a name.
+    fn claim(key: &Self::Key, name: &Name, sequence: Seq, wall: Wall) -> Self;
     /// What somebody without the key would send in the name of `id`.
     fn forge(id: NodeId, attacker: &Self::Key, wall: Wall) -> Self::Wire;
 }
@@ -60,6 +63,8 @@ pub struct Token {
     sequence: Seq,
     issued: Wall,
     expires: Wall,
+    /// The first bytes of the key of the name's slot; zero: claims none.
+    claims: u64,
     seal: u64,
 }
 
@@ -68,12 +73,14 @@ impl Token {
         let head = |at: usize| {
             u64::from_be_bytes(self.signer.0[at..at + 8].try_into().expect("eight bytes"))
         };
-        let parts =
-            [head(0), head(8), head(16), head(24), self.sequence.0, self.issued.0, self.expires.0];
-        parts.into_iter().fold(0x5851_f42d_4c95_7f2d, |seal, part| {
-            let mixed = (seal ^ part).wrapping_mul(0x2545_f491_4f6c_dd1d);
-            mixed ^ (mixed >> 31)
-        })
+        let parts = [head(0), head(8), head(16), head(24), self.sequence.0, self.issued.0];
+        parts.into_iter().chain([self.expires.0, self.claims]).fold(
+            0x5851_f42d_4c95_7f2d,
+            |seal, part| {
+                let mixed = (seal ^ part).wrapping_mul(0x2545_f491_4f6c_dd1d);
+                mixed ^ (mixed >> 31)
+            },
+        )
     }
 }
 
@@ -100,7 +107,10 @@ impl Value for Token {
     }
 
     fn fits(&self, slot: &Slot) -> bool {
-        id_fits(&self.signer, slot)
+        match slot.kind {
+            Kind::Name => self.claims != 0 && self.claims == id_prefix(&slot.key),
+            _ => id_fits(&self.signer, slot),
+        }
     }
 
     fn sequence(&self) -> Seq {
@@ -152,7 +162,13 @@ impl Mint for Token {
 
     fn mint(key: &NodeId, sequence: Seq, wall: Wall) -> Self {
         let expires = wall.after(LIFE);
-        let token = Self { signer: *key, sequence, issued: wall, expires, seal: 0 };
+        let token = Self { signer: *key, sequence, issued: wall, expires, claims: 0, seal: 0 };
+        Self { seal: token.seal_of(), ..token }
+    }
+
+    fn claim(key: &NodeId, name: &Name, sequence: Seq, wall: Wall) -> Self {
+        let claims = id_prefix(&Slot::name(name).key);
+        let token = Self { claims, ..Self::mint(key, sequence, wall) };
         Self { seal: token.seal_of(), ..token }
     }
 
@@ -188,6 +204,12 @@ impl Mint for Record {
     fn mint(key: &IdentityKey, sequence: Seq, wall: Wall) -> Self {
         let record = AgentRecord::new(key.public(), InstanceId([7; 32]), sequence, wall);
         record.sign(key).expect("a minimal record is within bounds")
+    }
+
+    fn claim(key: &IdentityKey, name: &Name, sequence: Seq, wall: Wall) -> Self {
+        let mut record = AgentRecord::new(key.public(), InstanceId([7; 32]), sequence, wall);
+        record.name = Some(name.clone());
+        record.sign(key).expect("a record with a name is within bounds")
     }
 
     /// The victim's ID cannot be put under another signature; the closest an attacker gets is a

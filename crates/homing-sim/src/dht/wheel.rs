@@ -108,7 +108,8 @@ impl<E> Wheel<E> {
             }
         }
         let index = usize::try_from(self.slot % SLOTS).expect("below SLOTS");
-        std::mem::swap(&mut self.current, &mut self.slots[index]);
+        // The emptied list is let go: a burst must not leave its room behind in every slot.
+        self.current = std::mem::take(&mut self.slots[index]);
         self.in_slots -= self.current.len();
         self.current.sort_unstable_by(|a, b| b.cmp(a));
     }

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use homing_base::{Mono, NodeId, Now, Seq, Wall};
+use homing_base::{Mono, Name, NodeId, Now, Seq, Wall};
 use homing_core::dht::{
     Class, CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Message, Outcome,
     Recovery, Report, Slot,
@@ -20,6 +20,7 @@ use super::adversary::{Colluders, Role};
 use super::churn::Sessions;
 use super::latency::{Latency, Uplink};
 use super::oracle::Oracle;
+use super::report::Miss;
 use super::value::{Mint, SimPlace};
 use super::wheel::Wheel;
 
@@ -27,13 +28,13 @@ use super::wheel::Wheel;
 pub const OVERHEAD_BYTES: usize = 80;
 /// The wall clock at the start of every world.
 const EPOCH_MS: u64 = 1_800_000_000_000;
-/// Seeds that a joining node is given.
-const SEEDS_PER_JOIN: usize = 3;
+/// Misses that are described.
+const MISSES_MAX: usize = 100;
 
 type Msg<V> = Message<SimPlace, <V as homing_core::dht::Value>::Wire>;
 
 enum Event<V: Mint> {
-    Deliver { to: u32, from: u32, class: Class, message: Msg<V> },
+    Deliver { to: u32, from: u32, class: Class, message: Box<Msg<V>> },
     Wake { node: u32 },
     Leave { node: u32 },
     Join,
@@ -56,6 +57,12 @@ pub struct Node<V: Mint> {
     agent_key: V::Key,
     at: [f32; 2],
     wake: Mono,
+    skew_ms: i64,
+    born: Mono,
+    stored: Mono,
+    replicas: usize,
+    /// The highest sequence of its agent's record that anybody stored.
+    pub newest: Seq,
     uplink_free: Mono,
     /// Its agent's record is stored and may be looked for.
     pub published: bool,
@@ -75,6 +82,8 @@ pub enum Op {
         /// Whose.
         whom: u32,
     },
+    /// Looking for the claims of the name.
+    FindName,
     /// Looking for the closest nodes.
     FindNode {
         /// To what.
@@ -101,6 +110,12 @@ pub struct Ended<V> {
 pub struct Nature {
     /// Settings of every node.
     pub config: Config,
+    /// Seeds that a joining node is given.
+    pub seeds: usize,
+    /// How late slow nodes answer.
+    pub slow: Duration,
+    /// Clocks are off by up to this much, either way.
+    pub skew_ms: i64,
     /// Where round trips come from.
     pub latency: Latency,
     /// The median round trip, in milliseconds.
@@ -148,6 +163,10 @@ pub struct World<V: Mint> {
     pub traffic: Traffic,
     /// Operations that ended since they were last taken.
     pub ended: Vec<Ended<V>>,
+    /// The first lookups that found nothing.
+    pub misses: Vec<Miss>,
+    /// Nodes of odd and even handles do not hear each other.
+    pub parted: bool,
     ops: Vec<Op>,
     counted_to: Mono,
     churning: bool,
@@ -170,6 +189,8 @@ impl<V: Mint> World<V> {
             colluders: Colluders::default(),
             traffic: Traffic::default(),
             ended: Vec::new(),
+            misses: Vec::new(),
+            parted: false,
             ops: Vec::new(),
             counted_to: Mono(1),
             churning: false,
@@ -208,6 +229,18 @@ impl<V: Mint> World<V> {
 
     /// A node is born with `key` in the /24 `group` and joins through random living nodes.
     pub fn birth(&mut self, key: V::Key, group: u32, role: Role) -> u32 {
+        let seeds = self.seeds();
+        self.birth_through(key, group, role, seeds)
+    }
+
+    /// As [`World::birth`], through these nodes.
+    pub fn birth_through(
+        &mut self,
+        key: V::Key,
+        group: u32,
+        role: Role,
+        seeds: Vec<Contact<SimPlace>>,
+    ) -> u32 {
         let handle = u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes");
         let contact = Contact { id: V::id(&key), place: SimPlace { handle, group } };
         let mut seed = [0; 32];
@@ -215,11 +248,11 @@ impl<V: Mint> World<V> {
         let at = [self.unit() as f32, self.unit() as f32];
         let now = self.now();
         let dht = Dht::new(self.nature.config.clone(), contact.clone(), true, seed, now);
-        let seeds = self.seeds();
         let agent_key = V::key(&mut self.chance);
+        let skew_ms = self.skew();
         self.count_time();
         self.alive.add(&contact.id, handle);
-        if role != Role::Honest {
+        if role.lies() {
             self.colluders.add(&contact);
         }
         self.nodes.push(Node {
@@ -231,6 +264,11 @@ impl<V: Mint> World<V> {
             agent_key,
             at,
             wake: Mono::MAX,
+            skew_ms,
+            born: self.now,
+            stored: self.now,
+            replicas: 0,
+            newest: Seq(0),
             uplink_free: Mono(0),
             published: false,
             joined: false,
@@ -250,13 +288,27 @@ impl<V: Mint> World<V> {
     }
 
     fn seeds(&mut self) -> Vec<Contact<SimPlace>> {
-        let n = SEEDS_PER_JOIN.min(self.alive.len());
+        let n = self.nature.seeds.min(self.alive.len());
         (0..n)
             .map(|_| {
                 let seed = self.any();
                 self.nodes[seed as usize].contact.clone()
             })
             .collect()
+    }
+
+    /// How far a new clock is off.
+    fn skew(&mut self) -> i64 {
+        match self.nature.skew_ms {
+            0 => 0,
+            most => ((2.0 * self.unit() - 1.0) * most as f64) as i64,
+        }
+    }
+
+    /// What a node's own clocks say.
+    fn now_of(&self, node: u32) -> Now {
+        let Now { mono, wall } = self.now();
+        Now { mono, wall: Wall(wall.0.saturating_add_signed(self.nodes[node as usize].skew_ms)) }
     }
 
     /// A node dies without a word.
@@ -308,11 +360,33 @@ impl<V: Mint> World<V> {
 
     /// A node stores its agent's record.
     pub fn publish(&mut self, node: u32) {
-        let wall = self.now().wall;
-        let this = &self.nodes[node as usize];
-        let value = V::mint(&this.agent_key, Seq(wall.0), wall);
+        self.publish_for(node, node, true);
+    }
+
+    /// A node stores the record of another node's agent: the same identity, running twice.
+    pub fn publish_for(&mut self, node: u32, whom: u32, keep: bool) {
+        let wall = self.now_of(node).wall;
+        let sequence = Seq(wall.0.max(self.nodes[whom as usize].newest.0 + 1));
+        let this = &mut self.nodes[whom as usize];
+        this.newest = sequence;
+        let value = V::mint(&this.agent_key, sequence, wall);
         let slot = Slot::agent(this.agent);
-        self.command(node, Op::Publish, DhtCommand::Put { slot, value, keep: true });
+        self.command(node, Op::Publish, DhtCommand::Put { slot, value, keep });
+    }
+
+    /// A node stores a claim of `name` by its agent; `key`: by somebody else.
+    pub fn claim(&mut self, node: u32, name: &Name, key: Option<&V::Key>) {
+        let wall = self.now_of(node).wall;
+        let key = key.unwrap_or(&self.nodes[node as usize].agent_key);
+        let value = V::claim(key, name, Seq(wall.0), wall);
+        let (slot, keep) = (Slot::name(name), true);
+        self.command(node, Op::Publish, DhtCommand::Put { slot, value, keep });
+    }
+
+    /// A node looks for the claims of `name`.
+    pub fn find_name(&mut self, by: u32, name: &Name) {
+        let slot = Slot::name(name);
+        self.command(by, Op::FindName, DhtCommand::FindValue { slot });
     }
 
     /// A node looks for the record of another's agent.
@@ -380,7 +454,7 @@ impl<V: Mint> World<V> {
     fn happen(&mut self, event: Event<V>) {
         self.traffic.events += 1;
         match event {
-            Event::Deliver { to, from, class, message } => self.deliver(to, from, class, message),
+            Event::Deliver { to, from, class, message } => self.deliver(to, from, class, *message),
             Event::Wake { node } => {
                 if self.nodes[node as usize].wake <= self.now {
                     self.nodes[node as usize].wake = Mono::MAX;
@@ -401,12 +475,12 @@ impl<V: Mint> World<V> {
     }
 
     fn deliver(&mut self, to: u32, from: u32, class: Class, message: Msg<V>) {
-        if self.nodes[to as usize].dht.is_none() {
+        if self.nodes[to as usize].dht.is_none() || (self.parted && (to ^ from) & 1 == 1) {
             return;
         }
         let sender = self.nodes[from as usize].contact.clone();
         let node = &self.nodes[to as usize];
-        if node.role != Role::Honest && !message.body.is_answer() {
+        if node.role.lies() && !message.body.is_answer() {
             let wall = self.now().wall;
             if let Some(body) =
                 self.colluders.answer::<V>(node.role, &node.key, &message.body, wall)
@@ -419,7 +493,7 @@ impl<V: Mint> World<V> {
     }
 
     fn handle(&mut self, node: u32, input: DhtInput<SimPlace, V>, class: Class) {
-        let now = self.now();
+        let now = self.now_of(node);
         let Some(mut dht) = self.nodes[node as usize].dht.take() else { return };
         dht.handle(now, input);
         while let Some(output) = dht.poll_output() {
@@ -443,10 +517,37 @@ impl<V: Mint> World<V> {
             DhtOutput::Done { id, outcome, report } => {
                 let op = self.ops[usize::try_from(id.0).expect("an index")];
                 self.on_done(node, op, &outcome);
+                if let (Op::Find { whom }, Outcome::NotFound) = (op, &outcome) {
+                    self.describe_miss(node, whom, &report);
+                }
                 self.ended.push(Ended { op, by: node, outcome, report, at: self.now });
             }
             DhtOutput::Newer { .. } | DhtOutput::Persist { .. } => {}
         }
+    }
+
+    fn describe_miss(&mut self, by: u32, whom: u32, report: &Report) {
+        if self.misses.len() >= MISSES_MAX {
+            return;
+        }
+        let (now, record) = (self.now(), &self.nodes[whom as usize]);
+        let slot = Slot::agent(record.agent);
+        let closest = self.alive.closest(&slot.key, self.nature.config.k, None);
+        let holds = |h: &&u32| {
+            let dht = self.nodes[**h as usize].dht.as_ref();
+            dht.is_some_and(|d| d.values().find(&slot, now).next().is_some())
+        };
+        let since = |at: Mono| self.now.since(at).as_secs_f64();
+        let miss = Miss {
+            asker_age: since(self.nodes[by as usize].born),
+            record_age: since(record.stored),
+            owner_alive: record.dht.is_some(),
+            replicas: record.replicas,
+            holders: closest.iter().filter(holds).count(),
+            requests: report.requests,
+            timeouts: report.timeouts,
+        };
+        self.misses.push(miss);
     }
 
     fn on_done(&mut self, node: u32, op: Op, outcome: &Outcome<SimPlace, V>) {
@@ -459,7 +560,11 @@ impl<V: Mint> World<V> {
                 }
             }
             Op::Publish => {
-                this.published |= matches!(outcome, Outcome::Stored { replicas: 1.., .. })
+                this.stored = self.now;
+                if let Outcome::Stored { replicas, .. } = outcome {
+                    this.replicas = *replicas;
+                    this.published |= *replicas > 0;
+                }
             }
             _ => {}
         }
@@ -484,7 +589,11 @@ impl<V: Mint> World<V> {
         }
         let wobble = 2.0 * self.unit() - 1.0;
         let (a, b) = (self.nodes[from as usize].at, self.nodes[to as usize].at);
-        let way = self.nature.latency.one_way(a, b, self.nature.rtt_ms, wobble);
+        let mut way = self.nature.latency.one_way(a, b, self.nature.rtt_ms, wobble);
+        if self.nodes[from as usize].role == Role::Slow && message.body.is_answer() {
+            way += self.nature.slow;
+        }
+        let message = Box::new(message);
         self.queue.push(leaves.after(way), Event::Deliver { to, from, class, message });
     }
 }
