@@ -184,6 +184,8 @@ async fn serve(node: Node, stream: Stream) {
     });
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).keep_alive(false);
+    // A peer that says no more after its request still wants the answer.
+    server.half_close(true);
     let serving = server.serve_connection(TokioIo::new(http), answer);
     let (served, carried) = tokio::join!(serving, stream.carry(from_http, to_http));
     debug!(peer = %peer.fmt_short(), ok = served.is_ok() && carried.is_ok(), "card served");
