@@ -50,6 +50,8 @@ pub struct Info {
     pub dht: Option<DhtBrief>,
     /// The relay role, when this node has it.
     pub serving_relay: Option<ServedRelay>,
+    /// The registry role, when this node has it.
+    pub serving_registry: Option<ServedRegistry>,
     /// Conditions that last.
     pub health: Vec<HealthItem>,
     /// Of the daemon.
@@ -109,6 +111,17 @@ pub struct ServedRelay {
     pub clients: u64,
     /// Node IDs that may use it; empty: everybody.
     pub allowed: Vec<NodeId>,
+}
+
+/// The registry that this node serves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServedRegistry {
+    /// Where programs reach it.
+    pub url: String,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where entities are kept; a password is left out.
+    pub database: String,
 }
 
 /// How bad a condition is.

@@ -18,6 +18,7 @@ pub mod client;
 pub mod dht;
 pub mod error;
 pub mod events;
+pub mod find;
 pub mod network;
 pub mod operations;
 pub mod peers;

@@ -64,6 +64,7 @@ operations! {
     TRUST_ONE "GET"  "/v1/trust/{peer}" [], None, "homing.trust_entry/v1" Json "Where trust stands with one peer";
     REVOKE    "POST" "/v1/trust/revoke" [], Some("PeerRequest"), "homing.trust_change/v1" Json "Take trust back and close its streams";
     RESOLVE   "POST" "/v1/resolve"      [], Some("ResolveRequest"), "homing.resolution/v1" Json "The current, proven record of an agent";
+    FIND      "POST" "/v1/find"         [], Some("FindRequest"), "homing.found/v1" Json "Agents by what they do, here and at registries";
     CONNECT   "POST" "/v1/connect"      ["peer", "service", "[timeout_ms]"], None, "raw bytes" Upgrade "A stream to a service of a trusted peer";
     LISTEN    "POST" "/v1/listen"       [], Some("ListenRequest"), "homing.incoming_stream/v1" Events "Expose a service; streams arrive as events";
     STREAM_TAKE "POST" "/v1/streams/{id}" [], None, "raw bytes" Upgrade "Carry one accepted stream";

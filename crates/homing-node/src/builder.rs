@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use homing_api::ApiError;
-use homing_base::{IdentityKey, NodeId};
+use homing_base::{IdentityKey, NodeId, Service};
 use homing_core::Agent;
 use homing_core::io::{GossipSettings, Settings};
 use tokio::sync::{mpsc, watch};
@@ -28,6 +28,7 @@ use crate::health::Health;
 use crate::home::{Home, HomeError, HomeLock};
 use crate::identity_file::{self, IdentityFileError};
 use crate::node::{Node, REQUESTS_MAX, Shared};
+use crate::registry_role::{self, RegistryRole, RegistryStartError};
 use crate::relay::RelayError;
 use crate::relay_role::RelayRole;
 use crate::store::{Contents, Deferred, Store, StoreError};
@@ -145,6 +146,10 @@ impl Builder {
             true => Some(RelayRole::start(&config.relay, &home, key.node_id()).await?),
             false => None,
         };
+        let registry = match config.registry.enabled {
+            true => Some(RegistryRole::prepare(&config.registry, &home).await?),
+            false => None,
+        };
         let ground = Ground {
             clock,
             home,
@@ -154,6 +159,7 @@ impl Builder {
             store,
             contents,
             relay,
+            registry,
             takeover: self.takeover,
         };
         ground.run(lock, socket).await
@@ -202,6 +208,7 @@ struct Ground {
     store: Store,
     contents: Contents,
     relay: Option<RelayRole>,
+    registry: Option<(RegistryRole, registry_role::Prepared)>,
     takeover: bool,
 }
 
@@ -216,6 +223,7 @@ impl Ground {
         let streams = Streams::new(requests.clone());
         let events = Arc::new(Events::default());
         let relay = self.relay.take().map(Arc::new);
+        let (registry, prepared) = self.registry.take().unzip();
         let (ended_sender, ended) = watch::channel(None);
         let (down_sender, down) = watch::channel(false);
         let heard = tokio::sync::broadcast::Sender::new(HEARD_MAX);
@@ -251,12 +259,16 @@ impl Ground {
             health,
             store_counts: driver.store_counts.clone(),
             relay,
+            registry,
             dht_lookups: AtomicU64::default(),
             ended,
             down,
         };
         let node = Node { shared: Arc::new(shared) };
         tokio::spawn(node.clone().serve_cards());
+        if let (Some(role), Some(prepared)) = (&node.shared.registry, prepared) {
+            drop(prepared.serve(&node, role));
+        }
         let serving = api.map(|socket| api::serve(node.clone(), socket));
         tokio::spawn(supervise(driver, queue, wire, serving, (lock, down_sender), ended_sender));
         Ok(node)
@@ -311,8 +323,8 @@ impl Ground {
             main: transport.main(),
             relays: self.config.relays.clone(),
             peers: self.config.peers.clone(),
-            public: relay.is_some(),
-            services: self.config.services.clone(),
+            public: relay.is_some() || self.config.registry.enabled,
+            services: self.services(),
             software: format!("homing {VERSION}"),
             record_lifetime: self.config.record_lifetime,
             takeover: self.takeover,
@@ -322,6 +334,15 @@ impl Ground {
         let stored = std::mem::take(&mut self.contents.stored);
         let seed = identity_file::random_seed();
         Agent::new(settings, self.key.clone(), stored, seed, self.clock.now())
+    }
+
+    /// What is advertised: a registry says that it is one.
+    fn services(&self) -> Vec<Service> {
+        let mut services = self.config.services.clone();
+        if self.config.registry.enabled && !services.contains(&registry_role::service()) {
+            services.push(registry_role::service());
+        }
+        services
     }
 
     /// Conditions that are known before anything ran.
@@ -393,6 +414,9 @@ pub enum StartError {
     /// The relay role cannot be taken.
     #[error(transparent)]
     Relay(#[from] RelayError),
+    /// The registry role cannot be taken.
+    #[error(transparent)]
+    Registry(#[from] RegistryStartError),
     /// The socket of the local API cannot be bound.
     #[error("cannot listen on {path}")]
     Socket {

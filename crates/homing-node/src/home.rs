@@ -4,6 +4,7 @@
 //! ~/.homing/           0700
 //! ├── identity.json    0600   the key; the only file that must not be lost
 //! ├── config.toml             what the user set
+//! ├── registry.db             the registry role's entities
 //! ├── card.json               the agent card that was published
 //! ├── homing.db               what was promised: own record, trust, names, peers
 //! ├── homing.sock      0600   the local API (elsewhere with HOMING_SOCKET)
@@ -92,6 +93,12 @@ impl Home {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.dir.join("homing.db")
+    }
+
+    /// The entities of the registry role.
+    #[must_use]
+    pub fn registry(&self) -> PathBuf {
+        self.dir.join("registry.db")
     }
 
     /// The daemon's log.

@@ -30,6 +30,7 @@ pub mod node;
 mod operations;
 mod paths;
 mod problem;
+mod registry_role;
 pub mod relay;
 mod relay_role;
 pub mod store;

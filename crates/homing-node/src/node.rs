@@ -21,6 +21,7 @@ use crate::events::Events;
 use crate::health::Health;
 use crate::home::Home;
 use crate::problem;
+use crate::registry_role::RegistryRole;
 use crate::relay_role::RelayRole;
 use crate::store::StoreCounts;
 use crate::streams::{Listener, Stream, Streams};
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) health: Arc<Health>,
     pub(crate) store_counts: Arc<StoreCounts>,
     pub(crate) relay: Option<Arc<RelayRole>>,
+    pub(crate) registry: Option<RegistryRole>,
     /// DHT lookups that the local user asked for.
     pub(crate) dht_lookups: AtomicU64,
     /// How the agent ended.

@@ -12,6 +12,7 @@ use crate::builder::StartError;
 use crate::config::ConfigError;
 use crate::home::HomeError;
 use crate::identity_file::IdentityFileError;
+use crate::registry_role::RegistryStartError;
 use crate::relay::RelayError;
 use crate::store::StoreError;
 use crate::transport::health::RelayHealth;
@@ -409,6 +410,25 @@ impl From<&RelayError> for homing_api::ApiError {
     }
 }
 
+impl From<&RegistryStartError> for homing_api::ApiError {
+    fn from(error: &RegistryStartError) -> Self {
+        match error {
+            RegistryStartError::Listen { source, .. } => {
+                let busy = source.kind() == std::io::ErrorKind::AddrInUse;
+                let code = if busy { Code::PortInUse } else { Code::ConfigInvalid };
+                ApiError::new(code, error.to_string())
+                    .why(source.to_string())
+                    .hint("choose another address: homing config set registry.listen IP:PORT")
+            }
+            RegistryStartError::Storage(source) => {
+                ApiError::new(Code::ConfigInvalid, error.to_string())
+                    .why(source.to_string())
+                    .hint("check registry.database and that its server answers: homing config list")
+            }
+        }
+    }
+}
+
 impl From<&StartError> for homing_api::ApiError {
     fn from(error: &StartError) -> Self {
         match error {
@@ -418,6 +438,7 @@ impl From<&StartError> for homing_api::ApiError {
             StartError::Store(error) => error.into(),
             StartError::Transport(error) => error.into(),
             StartError::Relay(error) => error.into(),
+            StartError::Registry(error) => error.into(),
             StartError::IdentityLost { path, .. } => ApiError::new(
                 Code::IdentityInvalid,
                 error.to_string(),

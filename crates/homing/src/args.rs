@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    card, completions, config, daemon, demo, dht, doctor, info, key, name, ping, record, relay,
-    resolve, start, status, streams, tools, trust, wait,
+    card, completions, config, daemon, demo, dht, doctor, find, info, key, name, ping, record,
+    registry, relay, resolve, start, status, streams, tools, trust, wait,
 };
 use crate::output::Format;
 
@@ -86,6 +86,7 @@ pub(crate) enum Command {
     Key(key::KeyArgs),
     Name(name::NameArgs),
     // DISCOVERY
+    Find(find::FindArgs),
     #[command(alias = "lookup")]
     Resolve(resolve::ResolveArgs),
     Dht(dht::DhtArgs),
@@ -106,6 +107,7 @@ pub(crate) enum Command {
     // NETWORK
     Netcheck(tools::NetcheckArgs),
     Relay(relay::RelayArgs),
+    Registry(registry::RegistryArgs),
     Events(tools::EventsArgs),
     Metrics(tools::MetricsArgs),
     // TOOLS
@@ -119,10 +121,10 @@ pub(crate) enum Command {
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["up", "down", "info", "status", "wait", "doctor", "demo", "daemon"]),
     ("Identity", &["key", "name"]),
-    ("Discovery", &["resolve", "dht", "card", "record"]),
+    ("Discovery", &["find", "resolve", "dht", "card", "record"]),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
     ("Connect", &["ping", "connect", "listen"]),
-    ("Network", &["netcheck", "relay", "events", "metrics"]),
+    ("Network", &["netcheck", "relay", "registry", "events", "metrics"]),
     ("Tools", &["config", "api", "schema", "completions"]),
 ];
 
@@ -131,7 +133,7 @@ impl Command {
     pub(crate) fn serves(&self) -> bool {
         match self {
             Command::Daemon(daemon) => daemon.serves(),
-            Command::Relay(_) => true,
+            Command::Relay(_) | Command::Registry(_) => true,
             _ => false,
         }
     }

@@ -11,6 +11,7 @@ use crate::agent::{ConfigView, Done, Info, Version};
 use crate::cards::{PublishCardRequest, PublishedCard};
 use crate::dht::{DhtLookup, DhtLookupRequest, DhtPeers, DhtStats};
 use crate::error::ApiError;
+use crate::find::{FindRequest, Found};
 use crate::network::{Doctor, Netcheck};
 use crate::operations as op;
 use crate::peers::{
@@ -118,6 +119,14 @@ impl Client {
     pub async fn resolve(&self, what: &str, timeout: Duration) -> Result<Resolution, ApiError> {
         let timeout_ms = millis(timeout);
         self.post(op::RESOLVE, &ResolveRequest { what: what.into(), timeout_ms }).await
+    }
+
+    /// Agents by what they do.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn find(&self, request: &FindRequest) -> Result<Found, ApiError> {
+        self.post(op::FIND, request).await
     }
 
     /// The published card.

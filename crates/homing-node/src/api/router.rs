@@ -51,6 +51,7 @@ pub(super) fn router(node: Node) -> Router {
         .route(op::TRUST_ONE, get(trust_show))
         .route(op::REVOKE, post(revoke))
         .route(op::RESOLVE, post(resolve))
+        .route(op::FIND, post(find))
         .route(op::CONNECT, post(upgrade::connect))
         .route(op::LISTEN, post(sse::listen))
         .route(op::STREAM, get(upgrade::outcome).post(upgrade::take))
@@ -191,6 +192,10 @@ async fn aliases(State(s): Here) -> Answer<peers::Aliases> {
 
 async fn set_alias(State(s): Here, bytes: Body) -> Answer<agent::Done> {
     json(s.node.set_alias(body(bytes)?).await)
+}
+
+async fn find(State(s): Here, bytes: Body) -> Answer<homing_api::find::Found> {
+    json(s.node.find(&body(bytes)?).await)
 }
 
 async fn card(State(s): Here) -> Answer<cards::PublishedCard> {

@@ -61,7 +61,17 @@ keys! {
     "dht.alpha" Number "3" "requests in flight per lookup, 1 to 10";
     "dht.republish_interval_seconds" Number "3600" "the own record is stored anew this often, 60 or more";
     "dht.expiry_seconds" Number "86400" "the longest that others' records are kept, at most 86400";
-    "gossip.enabled" Bool "true" "tell and hear records through trusted peers and public neighbours"
+    "gossip.enabled" Bool "true" "tell and hear records through trusted peers and public neighbours";
+    "registry.enabled" Bool "false" "serve an HTTP registry of agents";
+    "registry.listen" Text "127.0.0.1:7400" "TCP address of the registry";
+    "registry.database" Text "" "postgres://USER@HOST/DATABASE; unset: SQLite in the home";
+    "registry.public_url" Text "" "where programs reach the registry; unset: http:// and where it listens";
+    "registry.title" Text "Homing registry" "what the registry is called in catalogues";
+    "registry.peers" List "" "URLs of other registries to ask in searches";
+    "registry.cors_origins" List "" "origins whose pages may read the registry's answers";
+    "registry.trusted_proxies" List "" "addresses or ranges of proxies whose X-Forwarded-For is believed";
+    "registry.rate_per_second" Number "100" "requests per socket address; 0: no limit";
+    "registry.card_networks" List "" "private networks that agent cards may be fetched from, such as 10.0.0.0/8";
     "trust.lifetime" Text "" "default life of handshakes and approvals, such as 30d; unset: until revoked";
 }
 

@@ -12,7 +12,9 @@ use homing_base::record::UnverifiedRecord;
 use homing_core::io::PeerHint;
 
 use super::keys::{KEYS, Key};
-use super::{Config, ConfigError, GossipConfig, LogConfig, RelayAccess, RelayConfig, TrustConfig, file};
+use super::{
+    Config, ConfigError, GossipConfig, LogConfig, RelayAccess, RelayConfig, TrustConfig, file,
+};
 
 /// A value before its meaning is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +171,7 @@ impl Layers {
             log: LogConfig { level: self.one("log.level", log_level)? },
             relay: self.relay()?,
             dht: self.dht()?,
+            registry: self.registry()?,
             gossip: GossipConfig { enabled: self.bool("gossip.enabled") },
             trust: TrustConfig { lifetime: self.maybe("trust.lifetime", duration)? },
         })
@@ -212,7 +215,7 @@ impl Layers {
     }
 
     /// A text value; an empty one counts as not set.
-    fn maybe<T>(
+    pub(super) fn maybe<T>(
         &self,
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -240,7 +243,7 @@ impl Layers {
         self.maybe(name, parse)?.ok_or_else(|| self.refuse(name, "it must not be empty"))
     }
 
-    fn list<T>(
+    pub(super) fn list<T>(
         &self,
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -283,7 +286,7 @@ pub(super) fn cut(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
-fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: T::Err| e.to_string())
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod file;
 pub mod keys;
 mod layers;
+pub(crate) mod registry;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use error::ConfigError;
 pub use file::{set, validate};
 pub(crate) use layers::peer_hint;
 pub use layers::{Layers, Origin, Setting, Value};
+pub use registry::{RegistryConfig, RegistryDatabase};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +60,8 @@ pub struct Config {
     pub dht: DhtConfig,
     /// Gossip.
     pub gossip: GossipConfig,
+    /// The registry role.
+    pub registry: RegistryConfig,
     /// Trust.
     pub trust: TrustConfig,
 }

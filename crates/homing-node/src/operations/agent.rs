@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use homing_api::agent::{
     ConfigValue, ConfigView, HealthItem, Info, Origin as ApiOrigin, RecordFacts, RelayLink,
-    ServedRelay, Version,
+    ServedRegistry, ServedRelay, Version,
 };
 use homing_api::{API_MAJOR, ApiError, Code, Schema, Stamp};
 use homing_base::{Record, RelayRef, Ticket};
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::network_of;
 use crate::VERSION;
+use crate::config::registry::without_password;
 use crate::config::{Origin, Setting, Value};
 use crate::node::Node;
 
@@ -57,6 +58,7 @@ impl Node {
             network: network_of(shared),
             dht,
             serving_relay: self.served_relay(),
+            serving_registry: self.served_registry(),
             health: self.health(),
             pid: std::process::id(),
             version: VERSION.to_owned(),
@@ -122,6 +124,15 @@ impl Node {
         })
     }
 
+    fn served_registry(&self) -> Option<ServedRegistry> {
+        let role = self.shared.registry.as_ref()?;
+        Some(ServedRegistry {
+            url: role.public_url().to_owned(),
+            listen: role.listen(),
+            database: role.database().to_owned(),
+        })
+    }
+
     /// Conditions that last, worst first.
     #[must_use]
     pub fn health(&self) -> Vec<HealthItem> {
@@ -159,6 +170,9 @@ fn record_facts(record: &Record) -> RecordFacts {
 
 fn config_value(setting: &Setting) -> ConfigValue {
     let value = match &setting.value {
+        Some(Value::Text(url)) if setting.key == "registry.database" => {
+            json!(without_password(url))
+        }
         None => serde_json::Value::Null,
         Some(Value::Text(text)) => json!(text),
         Some(Value::Bool(value)) => json!(value),

@@ -3,6 +3,7 @@
 
 mod agent;
 mod dht;
+mod find;
 mod network;
 mod peers;
 mod trust;

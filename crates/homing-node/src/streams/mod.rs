@@ -8,6 +8,7 @@
 //! Trust is asked before the service is looked up, so that a stranger does not learn what exists.
 //! When trust ends the core says `Sever` and every stream with that peer ends at once.
 
+mod bytes;
 mod carry;
 mod listener;
 

@@ -8,11 +8,13 @@ pub(crate) mod daemon_run;
 pub(crate) mod demo;
 pub(crate) mod dht;
 pub(crate) mod doctor;
+pub(crate) mod find;
 pub(crate) mod info;
 pub(crate) mod key;
 pub(crate) mod name;
 pub(crate) mod ping;
 pub(crate) mod record;
+pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod resolve;
 pub(crate) mod start;
@@ -46,6 +48,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Daemon(args) => daemon::run(session, args).await,
         Command::Key(args) => key::run(session, args),
         Command::Name(args) => name::run(session, args).await,
+        Command::Find(args) => find::run(session, &args).await,
         Command::Resolve(args) => resolve::run(session, &args).await,
         Command::Card(args) => card::run(session, args).await,
         Command::Record(args) => record::run(session, args),
@@ -61,6 +64,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Listen(args) => streams::listen(session, &args).await,
         Command::Netcheck(args) => tools::netcheck(session, &args).await,
         Command::Relay(args) => relay::run(session, args).await,
+        Command::Registry(args) => registry::run(session, args).await,
         Command::Events(args) => tools::events(session, &args).await,
         Command::Metrics(_) => tools::metrics(session).await,
         Command::Config(args) => config::run(session, args),

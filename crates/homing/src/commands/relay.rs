@@ -82,7 +82,7 @@ struct Ready {
 
 pub(crate) async fn run(session: &Session, args: RelayArgs) -> Outcome {
     let RelayCommand::Serve(args) = args.command;
-    let session = session.with_home(relay_home(session));
+    let session = session.with_home(role_home(session, "relay"));
     session.home.ensure().map_err(told)?;
     let serving = Serving {
         settings: settings(&args),
@@ -101,15 +101,15 @@ async fn announce(client: Client, out: Output) {
     }
 }
 
-/// An agent's default home is not shared with a relay.
-fn relay_home(session: &Session) -> Home {
+/// An agent's default home is not shared with a node that is there for others.
+pub(super) fn role_home(session: &Session, role: &str) -> Home {
     let chosen =
         session.home_given || std::env::var_os("HOMING_HOME").is_some_and(|v| !v.is_empty());
     if chosen {
         return session.home.clone();
     }
     let mut name = session.home.dir().as_os_str().to_owned();
-    name.push("-relay");
+    name.push(format!("-{role}"));
     Home::at(name)
 }
 
