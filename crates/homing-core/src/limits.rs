@@ -142,13 +142,13 @@ pub const DHT_REJOIN_FIRST: Duration = Duration::from_secs(2);
 /// Longest such wait.
 pub const DHT_REJOIN_MAX: Duration = Duration::from_secs(60);
 /// Least time between two joins because of newcomers; doubles while they bring nobody new.
-pub const DHT_MERGE_FIRST: Duration = Duration::from_secs(5);
-/// Longest such time.
-pub const DHT_MERGE_MAX: Duration = Duration::from_secs(320);
-/// A join that finds so many has met another part of the network.
+pub const DHT_MERGE_FIRST: Duration = Duration::from_secs(4);
+/// Longest such time: two networks must become one within a minute, hop by hop.
+pub const DHT_MERGE_MAX: Duration = Duration::from_secs(16);
+/// A join that finds so many, and a quarter more than were known, has met another part of the network.
 pub const DHT_MERGE_GAIN: usize = 3;
 /// The own record is stored in the DHT at most this often when it changes.
-pub const DHT_PUT_INTERVAL: Duration = Duration::from_secs(5);
+pub const DHT_PUT_INTERVAL: Duration = Duration::from_secs(10);
 /// A role is given up only when it has not fitted for this long.
 pub const DHT_ROLE_PATIENCE: Duration = Duration::from_secs(60);
 /// Lookups in the DHT that a public node makes for others at once.

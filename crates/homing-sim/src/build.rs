@@ -218,7 +218,8 @@ impl World {
             software: "sim".into(),
             record_lifetime: RECORD_LIFETIME_MAX,
             takeover,
-            dht: None,
+            dht: self.options.dht,
+            gossip: None,
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Checks {
     pub burst_max: u64,
     /// Streams let in.
     pub authorized: u64,
+    /// DHT messages sent.
+    pub dht_messages: u64,
 }
 
 impl Checks {
@@ -240,6 +242,12 @@ impl World {
             Message::Trust(sync) => {
                 if let Some(mine) = &sync.mine {
                     self.check_statement(run, mine);
+                }
+            }
+            Message::Dht(_) => {
+                self.checks.dht_messages += 1;
+                if self.options.dht.is_none() {
+                    self.found(run, "a DHT message although the DHT is off".into());
                 }
             }
             Message::Candidates(_) => {

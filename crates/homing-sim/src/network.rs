@@ -72,11 +72,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// A new site with a public address of its own.
+    /// A new site with a public address and a /24 of its own: what counts neighbourhoods sees none.
     pub fn add_site(&mut self, kind: NatKind) -> SiteIx {
         let ix = self.sites.len();
         let number = u32::try_from(ix).expect("sites fit") + 1;
-        let public = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(5, 0, 0, 0)) + number);
+        let public = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(5, 0, 0, 1)) + (number << 8));
         let carrier = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(100, 64, 0, 0)) + number);
         let layers = kind.layers();
         let outermost = layers.len().saturating_sub(1);

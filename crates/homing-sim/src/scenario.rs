@@ -106,6 +106,8 @@ pub struct Scenario {
     pub networks: Vec<NatKind>,
     /// How links lose packets.
     pub weather: Weather,
+    /// Agents take part in the DHT.
+    pub dht: bool,
     /// How long things go wrong, in seconds of the world's time.
     pub misfortune_s: u64,
     /// How long the world may take to heal, in seconds of the world's time.
@@ -123,6 +125,7 @@ impl Default for Scenario {
             faults_per_hundred: 30,
             networks: Vec::new(),
             weather: Weather::Either,
+            dht: false,
             misfortune_s: 8,
             bound_s: 60,
         }
@@ -130,11 +133,12 @@ impl Default for Scenario {
 }
 
 /// Scenarios that come with the program, as TOML.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("swarm", include_str!("../../../scenarios/swarm.toml")),
     ("calm", include_str!("../../../scenarios/calm.toml")),
     ("spot-fleet", include_str!("../../../scenarios/spot-fleet.toml")),
     ("hostile", include_str!("../../../scenarios/hostile.toml")),
+    ("dht-fleet", include_str!("../../../scenarios/dht-fleet.toml")),
 ];
 
 impl Scenario {

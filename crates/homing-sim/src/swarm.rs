@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use homing_core::io::DhtSettings;
 use serde::Serialize;
 
 use crate::alarm::Alarm;
@@ -21,6 +22,9 @@ use crate::world::{Canary, World};
 /// Messages that one agent may send in an hour: 8 links, each probed every 0.8 s from both sides,
 /// and as much again for everything else.
 const MESSAGES_PER_AGENT_HOUR_MAX: u64 = 8 * 2 * 4_500 * 2;
+/// DHT messages that one run may send: it joins, fills its table and stores its record, and answers as many
+/// others who do.
+const DHT_MESSAGES_PER_RUN_MAX: u64 = 3_000;
 /// When agents have started.
 const STARTED: Duration = Duration::from_millis(1_200);
 /// When trust has been asked for.
@@ -176,6 +180,7 @@ impl<'s> Swarm<'s> {
             world.options.loss = Loss::WIRELESS;
             world.options.ghosts = 5;
         }
+        world.options.dht = self.scenario.dht.then(DhtSettings::default);
         world.options.echo_close = self.chance.happens(500);
         self.relays = (0..self.scenario.relays).map(|_| world.add_relay()).collect();
         for _ in 0..self.scenario.agents {
@@ -296,7 +301,13 @@ impl<'s> Swarm<'s> {
     }
 
     fn check_totals(&self, world: &mut World) {
-        let messages: u64 = world.runs.iter().map(|run| run.messages).sum();
+        let all: u64 = world.runs.iter().map(|run| run.messages).sum();
+        let dht = world.checks.dht_messages;
+        let per_run = dht / (world.runs.len() as u64).max(1);
+        if per_run > DHT_MESSAGES_PER_RUN_MAX {
+            world.found_anywhere(format!("{per_run} DHT messages per run"));
+        }
+        let messages = all - dht.min(all);
         let agents = (self.agents.len() + self.relays.len()) as u64;
         let per_hour = messages * 3_600_000 / (agents * (world.now().0 / 1_000).max(1));
         if per_hour > MESSAGES_PER_AGENT_HOUR_MAX {

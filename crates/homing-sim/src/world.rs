@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use homing_base::{IdentityKey, InstanceId, Name, NodeId, Now, RelayRef};
-use homing_core::io::{DialId, Door, Input, LinkUp, PeerHint};
+use homing_core::io::{DhtSettings, DialId, Door, Input, LinkUp, PeerHint};
 
 use crate::chance::Chance;
 use crate::check::{Checks, Finding};
@@ -52,11 +52,20 @@ pub struct Options {
     pub approve: bool,
     /// Break a rule.
     pub canary: Option<Canary>,
+    /// How agents that start from now on take part in the DHT; `None`: not at all.
+    pub dht: Option<DhtSettings>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { loss: Loss::NONE, echo_close: false, ghosts: 0, approve: true, canary: None }
+        Self {
+            loss: Loss::NONE,
+            echo_close: false,
+            ghosts: 0,
+            approve: true,
+            canary: None,
+            dht: None,
+        }
     }
 }
 

@@ -1,13 +1,15 @@
 //! Whether this agent serves the DHT, and when it enters the network (again).
 //!
-//! Role, with `auto`: a public node serves; so does one that publishes direct addresses; one that can
-//! only be reached through a relay serves while fewer than k nodes with addresses are known. What
-//! no longer fits is given up after a minute, what fits is taken at once.
+//! Role, with `auto`: a public node serves; so does one that publishes direct addresses, unless all of them
+//! are private, nodes with public ones are known, and none of those ever came to us; one that can only be
+//! reached through a relay serves while fewer than k nodes with addresses are known. What no longer fits is
+//! given up after a minute, what fits is taken at once.
 //!
 //! Joining: through whoever is connected and serves, or through the stored contacts, until somebody
 //! answers. Later every newcomer that a lasting link shows, or that belongs among our k closest, is a
 //! seed of another join: so two networks that meet become one. Joins that bring nobody new become rare.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use homing_base::{Mono, NodeId, Now, Record};
@@ -15,6 +17,7 @@ use tracing::debug;
 
 use super::Agent;
 use super::finding::Want;
+use crate::dht::contact::ip_group;
 use crate::dht::{Contact, Dht, DhtCommand, Outcome, Reach, Report};
 use crate::io::{Convergence, DhtRole, LinkId};
 use crate::limits::{
@@ -38,6 +41,8 @@ pub(super) struct Joining {
     merge_after: Duration,
     /// Since when the role does not fit.
     misfit_since: Option<Mono>,
+    /// Somebody with a public address has reached us.
+    reached: bool,
 }
 
 impl Joining {
@@ -51,6 +56,7 @@ impl Joining {
             merge_at: None,
             merge_after: DHT_MERGE_FIRST,
             misfit_since: None,
+            reached: false,
         }
     }
 
@@ -109,9 +115,33 @@ impl Agent {
             DhtRole::Client => false,
             DhtRole::Auto if !facts.online => finding.serving,
             DhtRole::Auto => {
-                let addressed = facts.publish_direct && !facts.direct.is_empty();
+                let addressed = facts.publish_direct && self.is_reachable(&facts.direct);
                 self.settings.public || addressed || (self.is_relayed() && self.lacks_servers())
             }
+        }
+    }
+
+    /// Whether others can be expected to reach these addresses: public ones, or private ones while nobody
+    /// outside is known, or somebody outside got through.
+    fn is_reachable(&self, direct: &[SocketAddr]) -> bool {
+        let public = |a: &SocketAddr| ip_group(a.ip()).is_some();
+        let Some(finding) = self.finding.as_deref() else { return false };
+        let entries = finding.dht.table().entries();
+        let outside =
+            || entries.iter().any(|e| e.contact.place.direct.as_ref().is_some_and(public));
+        let inside = !direct.is_empty() && (finding.joining.reached || !outside());
+        direct.iter().any(public) || inside
+    }
+
+    /// A peer dialled us: that proves something, if it comes from outside.
+    pub(super) fn note_reached(&mut self, id: LinkId) {
+        let Some(link) = self.links.link(id).filter(|l| l.dial.is_none() && l.main_here) else {
+            return;
+        };
+        let from = link.place.as_ref().and_then(|place| place.direct);
+        let outside = from.is_some_and(|a| ip_group(a.ip()).is_some());
+        if let Some(finding) = self.finding() {
+            finding.joining.reached |= outside;
         }
     }
 
@@ -142,6 +172,9 @@ impl Agent {
         let table = finding.dht.table();
         if table.entry(&peer).is_none() && (lasting || table.is_sibling(&peer)) {
             finding.joining.welcome(Contact { id: peer, place });
+            if lasting {
+                finding.joining.merge_at = None;
+            }
             self.dirty = true;
         }
     }
@@ -195,7 +228,7 @@ impl Agent {
         } else {
             (joining.retry_at, joining.retry_after) = (None, DHT_REJOIN_FIRST);
         }
-        let gained = contacts.saturating_sub(known) >= DHT_MERGE_GAIN;
+        let gained = contacts.saturating_sub(known) >= DHT_MERGE_GAIN.max(known / 4);
         let after = if gained { DHT_MERGE_FIRST } else { joining.merge_after * 2 };
         joining.merge_after = after.min(DHT_MERGE_MAX);
         joining.merge_at = Some(now.mono.after(after.mul_f64(jitter.as_secs_f64())));

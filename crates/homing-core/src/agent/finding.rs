@@ -277,13 +277,14 @@ impl Agent {
         self.dirty = true;
         match want {
             Want::Resolve(key) => self.on_dht_resolved(now, &key, outcome, &report),
-            Want::Lookup { request, key } => {
+            // Whoever was told that it takes too long is not told again.
+            Want::Lookup { request, key } if self.waits.contains_key(&request) => {
                 self.reply(request, looked_up(&key, outcome, report));
             }
             Want::Join { known } => self.on_joined(now, known, &outcome, &report),
             Want::Put => self.on_put(now, &outcome),
             Want::Errand { link, ask } => self.on_errand_done(now, link, &ask, outcome),
-            Want::Nothing => {}
+            Want::Lookup { .. } | Want::Nothing => {}
         }
     }
 

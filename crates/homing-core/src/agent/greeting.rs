@@ -4,7 +4,7 @@ use homing_base::{Now, Record, RecordError};
 use tracing::debug;
 
 use super::Agent;
-use crate::dht::Reach;
+use crate::dht::{DhtInput, Reach};
 use crate::io::{Event, LinkId, LinkUp, Output, Write};
 use crate::limits::{
     DRAIN, GARBAGE_MAX, HELLO_TIMEOUT, LINK_IDLE, LINK_STABLE, LINKS_MAX, LINKS_PER_PEER_MAX,
@@ -65,7 +65,11 @@ impl Agent {
             // Said again: the record can be news, or the role in the DHT.
             let peer = link.peer();
             if let Some(link) = self.links.link_mut(id) {
+                let stopped = link.dht == Some(true) && hello.dht != Some(true);
                 link.dht = hello.dht;
+                if let (true, Some(peer), Some(finding)) = (stopped, peer, self.finding()) {
+                    finding.tell(DhtInput::PeerGone { peer });
+                }
             }
             self.on_records(now, id, &[hello.record.clone().into()]);
             return peer.into_iter().for_each(|peer| self.meet_server(id, peer));
@@ -161,6 +165,7 @@ impl Agent {
         self.ask_new_neighbour(now, id, peer);
         self.on_dht_link(now, id, peer);
         self.note_guest(now, peer);
+        self.note_reached(id);
         self.meet_server(id, peer);
         self.pump_dht(now);
         self.drop_duplicates(now, peer);

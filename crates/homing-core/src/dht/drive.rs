@@ -179,7 +179,10 @@ impl<P: Place, V: Value> Dht<P, V> {
         };
         let mut start = Vec::new();
         let wanted = self.config.k * paths.min(3);
-        if !matches!(goal, Goal::Reunite) {
+        // Seeds stand for a network that the table may know nothing of: behind k known ones they would
+        // never be asked.
+        let elsewhere = matches!(goal, Goal::Reunite | Goal::Join) && !seeds.is_empty();
+        if !elsewhere {
             self.table.visit_closest(&target, |e| {
                 if e.failures == 0 {
                     start.push((e.contact.clone(), e.rtt.smoothed()));

@@ -9,7 +9,7 @@ use homing_base::{Address, Name, NodeId, Record, Wall};
 use crate::dht::{Contact, Intervals, Reach, Slot, Stats};
 
 /// How this agent takes part in the DHT.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DhtSettings {
     /// Replicas, bucket size and width of lookups: 2 to [`crate::dht::limits::K_MAX`].
     pub k: usize,

@@ -3,6 +3,7 @@
 mod canary;
 mod clocks;
 mod crash;
+mod dht;
 mod moves;
 mod privacy;
 mod relays;

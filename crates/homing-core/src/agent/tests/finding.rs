@@ -317,3 +317,31 @@ fn whoever_hides_its_address_finds_and_is_found_through_its_relay() {
     let shown: Vec<_> = world.log.iter().filter(|(n, o)| *n == 20 && shows_itself(o)).collect();
     assert!(shown.is_empty(), "{shown:?}");
 }
+
+#[test]
+fn a_lookup_that_takes_too_long_is_answered_once() {
+    let mut world = World::new();
+    chain(&mut world, &[1, 2, 3]);
+    world.run_for(secs(5));
+    let key = DhtKey::Target(id(99));
+    let asked = world.command(1, Command::DhtLookup { key, timeout: millis(1) });
+    assert!(matches!(asked, Err(Failure::Timeout { .. })), "{asked:?}");
+    // The network's answer comes now; the world refuses a second reply.
+    world.run_for(secs(10));
+}
+
+#[test]
+fn another_identity_at_a_contacts_place_is_not_that_contact() {
+    let mut world = World::new();
+    chain(&mut world, &[1, 2, 3, 4]);
+    world.run_for(secs(90));
+    let place = instance(4, 1, 1);
+    world.kill(4);
+    world.start(30, Settings { instance: place, main: place, ..dht(30, 1) });
+    world.run_for(secs(5));
+    let key = DhtKey::Target(id(4));
+    let asked = world.command(1, Command::DhtLookup { key, timeout: secs(10) });
+    let Ok(Answer::DhtLookup(found)) = asked else { panic!("{asked:?}") };
+    assert!(!found.nodes.contains(&id(4)), "{found:?}");
+    assert!(world.agent(1).counters().dht_undelivered > 0, "it was dialled and refused");
+}
