@@ -4,6 +4,9 @@
 
 mod support;
 
+use std::io::Write;
+use std::process::Stdio;
+
 use serde_json::Value;
 use support::{Home, agent, befriend, relay};
 
@@ -13,6 +16,19 @@ fn text(home: &Home, file: &str) -> String {
 
 fn path(home: &Home, file: &str) -> String {
     home.path(file).display().to_string()
+}
+
+/// One HTTP exchange over a stream to the service `card` of `peer`.
+fn ask(home: &Home, peer: &str, request: &str) -> String {
+    let mut child = home
+        .command(&["connect", peer, "card"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
+    support::finished(child.wait_with_output().unwrap()).stdout
 }
 
 #[test]
@@ -115,6 +131,22 @@ fn a_published_card_reaches_a_trusted_peer_byte_for_byte_and_outlives_a_restart(
     assert_eq!(shown["signature"]["by"]["identity"], b.node_id());
     assert_eq!((&shown["name"], &shown["sha256"]), (&"agent-b".into(), &published["sha256"]));
     assert_eq!(b.json(&["card", "show", &b.node_id()])["signature"]["status"], "verified");
+    let etag = format!("\"{}\"", published["sha256"].as_str().unwrap());
+    let head = "GET /any HTTP/1.1\r\nHost: x\r\nIf-None-Match: ";
+    let unchanged = ask(&a, "agent-b", &format!("{head}{etag}\r\n\r\n"));
+    assert!(unchanged.starts_with("HTTP/1.1 304"), "{unchanged}");
+    let changed = ask(&a, "agent-b", &format!("{head}\"x\"\r\n\r\n"));
+    assert!(changed.starts_with("HTTP/1.1 200") && changed.ends_with(&text(&b, "card.json")));
+    assert!(changed.contains(&format!("etag: {etag}\r\n")), "{changed}");
+    let post = ask(&a, "agent-b", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    assert!(post.starts_with("HTTP/1.1 405"), "{post}");
+    assert!(ask(&a, "agent-b", "no HTTP at all\r\n\r\n").starts_with("HTTP/1.1 400"));
+    assert_eq!(b.failure(&["listen", "card", "--exec", "cat"])["code"], "already_exists");
+    for data in [r#"{"text":"[]"}"#, r#"{"text":"{}","url":"ftp://x/"}"#, r#"{"txt":"{}"}"#] {
+        assert_eq!(b.failure(&["api", "/v1/card", "--data", data])["code"], "usage", "{data}");
+    }
+    assert_eq!(b.json(&["api", "/v1/card"]), published, "a refused card changes nothing");
+
     let refused = b.failure(&["record", "new", "--to", &path(&b, "x.cose")]);
     assert_eq!(refused["code"], "identity_in_use");
 
