@@ -193,7 +193,8 @@ impl World {
         let limit = match &command {
             Command::Resolve { timeout, .. }
             | Command::Ping { timeout, .. }
-            | Command::Connect { timeout, .. } => *timeout + ANSWER_GRACE,
+            | Command::Connect { timeout, .. }
+            | Command::DhtLookup { timeout, .. } => *timeout + ANSWER_GRACE,
             Command::Handshake { .. } | Command::Alias { .. } => ANSWER_LIMIT,
             _ => ANSWER_GRACE,
         };

@@ -127,3 +127,18 @@ fn switched_off_it_sends_nothing() {
     assert!(core.dht_view(world.now_of(world.run_of(agents[3]))).is_none());
     world.holds();
 }
+#[test]
+fn two_islands_that_meet_know_each_other_within_a_minute() {
+    let mut world = with_dht(0xd47_3);
+    let (west, east) = (swarm_of(&mut world, 30), swarm_of(&mut world, 30));
+    world.run_for(secs(90));
+    assert!(!holds(&mut world, west[7], east[7]), "they are two islands");
+    meet(&mut world, west[3], east[20]);
+    world.run_for(secs(50));
+    world.holds();
+    for i in [0, 7, 15, 29] {
+        assert!(holds(&mut world, west[i], east[29 - i]), "west {i} to east");
+        assert!(holds(&mut world, east[i], west[29 - i]), "east {i} to west");
+    }
+    world.holds();
+}
