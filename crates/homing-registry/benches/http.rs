@@ -5,7 +5,8 @@
 //! resolve   GET /v1/entities/{node ID}: a local hit, the whole answer with its signed record
 //! register  POST /v1/entities: verified, durable in SQLite before the answer, every record another identity
 //! ```
-//! Rounds are interleaved, medians are printed. `BENCH_SECONDS` (3) per round, `BENCH_ROUNDS` (3), `BENCH_CONNECTIONS` (32).
+//! Rounds are interleaved, medians are printed; CPU time per answer (server and generator together) also where the machine
+//! is busy with something else. `BENCH_SECONDS` (3) per round, `BENCH_ROUNDS` (3), `BENCH_CONNECTIONS` (32).
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -21,6 +22,7 @@ use homing_registry::cards::{Fetcher, FetcherConfig};
 use homing_registry::http::{Registry, Settings, serve};
 use homing_registry::network::Alone;
 use homing_registry::storage::sqlite::SqliteStorage;
+use nix::sys::resource::{UsageWho, getrusage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -61,10 +63,23 @@ async fn measure() {
         let took = burst(registry, fresh, connections).await;
         registrations.push(count as f64 / took.as_secs_f64());
     }
-    let (hello, hit) = (median(hellos), median(hits));
-    println!("hello     {hello:>9.0} /s");
-    println!("resolve   {hit:>9.0} /s   {:.2} of hello", hit / hello);
+    let (hello, hello_us) = medians(hellos);
+    let (hit, hit_us) = medians(hits);
+    println!("hello     {hello:>9.0} /s   {hello_us:.1} µs of CPU each");
+    println!("resolve   {hit:>9.0} /s   {hit_us:.1} µs of CPU each   {:.2} of hello", hit / hello);
     println!("register  {:>9.0} /s   durable", median(registrations));
+}
+
+fn medians(values: Vec<(f64, f64)>) -> (f64, f64) {
+    let (rates, costs) = values.into_iter().unzip();
+    (median(rates), median(costs))
+}
+
+/// CPU time of this process so far, in seconds.
+fn cpu_seconds() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+    let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -116,8 +131,14 @@ async fn bare() -> SocketAddr {
     address
 }
 
-/// Answers per second while every connection asks again as soon as it has its answer.
-async fn flood(at: SocketAddr, asks: Vec<Vec<u8>>, connections: usize, time: Duration) -> f64 {
+/// Answers per second while every connection asks again as soon as it has its answer, and µs of CPU per answer.
+async fn flood(
+    at: SocketAddr,
+    asks: Vec<Vec<u8>>,
+    connections: usize,
+    time: Duration,
+) -> (f64, f64) {
+    let cpu = cpu_seconds();
     let (asks, answered) = (Arc::new(asks), Arc::new(AtomicU64::new(0)));
     let began = Instant::now();
     let tasks: Vec<_> = (0..connections)
@@ -138,7 +159,9 @@ async fn flood(at: SocketAddr, asks: Vec<Vec<u8>>, connections: usize, time: Dur
     for task in tasks {
         task.await.unwrap();
     }
-    answered.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+    let answers = answered.load(Ordering::Relaxed) as f64;
+    let cpu_us = (cpu_seconds() - cpu) * 1e6;
+    (answers / began.elapsed().as_secs_f64(), cpu_us / answers)
 }
 
 /// How long it takes until each ask was answered once.
