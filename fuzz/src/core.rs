@@ -2,12 +2,17 @@
 
 use homing_core::Message;
 use homing_core::dht::wire;
+use homing_core::gossip;
 use homing_core::message::EndpointProof;
 
 use crate::replay::Target;
 
 /// Every target of this file, by the name of its corpus.
-pub const TARGETS: &[Target] = &[("message_decode", message_decode), ("dht_message", dht_message)];
+pub const TARGETS: &[Target] = &[
+    ("message_decode", message_decode),
+    ("dht_message", dht_message),
+    ("gossip_message", gossip_message),
+];
 
 /// Mesh messages and the payload of an endpoint proof: what is read is written back as the same
 /// value, in bytes that are read again.
@@ -28,5 +33,14 @@ pub fn dht_message(data: &[u8]) {
     if let Ok(message) = wire::decode(data) {
         let again = wire::decode(&wire::encode(&message));
         assert_eq!(again.as_ref(), Ok(&message));
+    }
+}
+
+/// Gossip messages: the same, and the length is known without writing.
+pub fn gossip_message(data: &[u8]) {
+    if let Ok(message) = gossip::wire::decode(data) {
+        let bytes = gossip::wire::encode(&message);
+        assert_eq!(bytes.len(), message.wire_len::<homing_base::Record>());
+        assert_eq!(gossip::wire::decode(&bytes).as_ref(), Ok(&message));
     }
 }

@@ -2,6 +2,7 @@
 
 mod cards;
 mod finding;
+mod gossiping;
 mod handshakes;
 mod instances;
 mod links;
