@@ -33,6 +33,11 @@ fn other_flags_than_the_running_daemons_are_a_conflict_not_a_silence() {
     let error = home.failure(&["up", "--hostname", "two"]);
     assert_eq!((&error["code"], &error["exit"]), (&"already_exists".into(), &8.into()));
     assert_eq!(error["why"], "its name is one, not two");
+    let error = home.failure(&["up", "--set", "dht.enabled=false"]);
+    assert_eq!(error["why"], "its dht.enabled is true, not false");
+    assert_eq!(home.json(&["up", "--set", "dht.k=20"])["changed"], false);
+    let error = home.failure(&["up", "--set", "dht.enbled=false"]);
+    assert!(error["message"].as_str().unwrap().contains("did you mean dht.enabled?"), "{error}");
     assert_eq!(home.failure(&["daemon", "run"])["code"], "already_exists");
     assert_eq!(home.json(&["info"])["name"], "one");
 }

@@ -208,7 +208,7 @@ fn entry(setting: &Setting) -> Entry {
     Entry { key: setting.key, value, origin: setting.origin.to_string(), about }
 }
 
-fn plain(value: &serde_json::Value) -> String {
+pub(crate) fn plain(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => String::new(),
         serde_json::Value::String(text) => text.clone(),

@@ -143,9 +143,10 @@ fn price(found: &DhtLookup) -> String {
     };
     let (hops, messages) = (plural(found.hops, "hop"), plural(found.requests, "message"));
     let elapsed = time::millis(found.elapsed_ms);
-    let replicas = match found.values.is_empty() {
-        true => format!("none of {} nodes holds it", found.nodes.len()),
-        false => format!("{} had shown it by then", plural(found.replicas, "node")),
+    let replicas = match (found.values.is_empty(), found.requests) {
+        (true, _) => format!("none of {} nodes holds it", found.nodes.len()),
+        (false, 0) => "a copy is held here".to_owned(),
+        (false, _) => format!("{} had shown it by then", plural(found.replicas, "node")),
     };
     fields(&[
         ("cost", format!("{hops}, {messages}{unanswered}, {elapsed}")),

@@ -15,10 +15,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Args;
-use homing_api::agent::Info;
+use homing_api::agent::{ConfigView, Info};
 use homing_api::peers::PathKind;
 use homing_api::{ApiError, Code};
 use homing_base::{Name, RelayRef};
+use homing_node::config::keys::Key;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -57,10 +58,26 @@ pub(crate) struct StartArgs {
     /// The UDP address to use [default: any free port on every interface]
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Any configuration key, for this run; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<Setting>,
+}
+
+/// A key of `homing config list` and its value as text.
+type Setting = (&'static str, String);
+
+/// Reads `dht.enabled=false`.
+fn setting(text: &str) -> Result<Setting, String> {
+    let (name, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    match (Key::find(name), Key::nearest(name)) {
+        (Some(key), _) => Ok((key.name, value.to_owned())),
+        (None, Some(nearest)) => Err(format!("there is no key {name}; did you mean {nearest}?")),
+        (None, None) => Err(format!("there is no key {name}; homing config list shows every key")),
+    }
 }
 
 /// Configuration keys and their values as flags.
-pub(crate) type Settings = Vec<(&'static str, String)>;
+pub(crate) type Settings = Vec<Setting>;
 
 /// `homing.daemon/v1`.
 #[derive(Debug, Serialize)]
@@ -92,6 +109,7 @@ impl StartArgs {
                 put(key, list.join(","));
             }
         }
+        settings.extend(self.set.iter().cloned());
         settings
     }
 
@@ -110,6 +128,7 @@ impl StartArgs {
         if let Some(listen) = &self.listen {
             push("--listen", listen.to_string().into());
         }
+        self.set.iter().for_each(|(key, value)| push("--set", format!("{key}={value}").into()));
         if self.takeover {
             flags.push("--takeover".into());
         }
@@ -167,7 +186,10 @@ pub(crate) async fn running(session: &Session) -> Result<Option<Info>, ApiError>
 
 /// The daemon runs: whether it is as asked for, and what can be added is.
 async fn keep(session: &Session, args: &StartArgs, info: &Info) -> Result<bool, ApiError> {
-    let different = differences(args, info);
+    let mut different = differences(args, info);
+    if !args.set.is_empty() {
+        different.extend(set_otherwise(args, &session.client()?.config().await?));
+    }
     if !different.is_empty() {
         return Err(ApiError::new(Code::AlreadyExists, "the daemon runs with other settings")
             .why(different.join("; "))
@@ -197,6 +219,17 @@ fn differences(args: &StartArgs, info: &Info) -> Vec<String> {
         list.push(format!("its identity is {}", info.identity_file));
     }
     list
+}
+
+/// Keys of `--set` that the running daemon has other values for.
+fn set_otherwise(args: &StartArgs, running: &ConfigView) -> Vec<String> {
+    let differs = |(name, text): &Setting| {
+        let wanted = Key::find(name).and_then(|key| key.parse(text)).map(|v| v.to_string());
+        let now = running.values.iter().find(|v| v.key == *name);
+        let now = now.map(|v| config::plain(&v.value)).unwrap_or_default();
+        (wanted.as_deref() != Some(&now)).then(|| format!("its {name} is {now}, not {text}"))
+    };
+    args.set.iter().filter_map(differs).collect()
 }
 
 fn same_file(path: &Path) -> PathBuf {
@@ -299,6 +332,8 @@ mod tests {
             "192.0.2.1:41641",
             "--listen",
             "127.0.0.2:0",
+            "--set",
+            "dht.enabled=false",
             "--takeover",
         ];
         let words = ["homing", "up"].into_iter().chain(given);
