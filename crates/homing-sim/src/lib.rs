@@ -21,6 +21,7 @@ pub mod dht;
 pub mod dial;
 pub mod disk;
 pub mod fault;
+pub mod gossip;
 pub mod hostile;
 pub mod link;
 pub mod nat;

@@ -127,6 +127,11 @@ fn main() -> anyhow::Result<ExitCode> {
                     println!("{}", dht::run(&file, &text, &changes, seed, world.json)?);
                     return Ok(ExitCode::SUCCESS);
                 }
+                if homing_sim::gossip::is_gossip(&text) {
+                    let told = homing_sim::gossip::run(&file, &text, &changes, seed, world.json)?;
+                    println!("{told}");
+                    return Ok(ExitCode::SUCCESS);
+                }
                 world.scenario = file.to_string_lossy().into_owned();
             }
             anyhow::ensure!(changes.is_empty(), "--set is for DHT scenarios");
