@@ -253,8 +253,10 @@ impl Agent {
         for key in self.resolver.over(now.mono, joining) {
             // Whoever claims a name counts, whichever layer knows.
             let is_name = matches!(key, AskKey::Name(_));
-            let had_found = self.resolver.has_found(&key);
-            let found = (!had_found || is_name) && self.find_in_gossip(now, &key) || had_found;
+            let mut found = self.resolver.has_found(&key);
+            if !found || is_name {
+                found |= self.find_in_gossip(now, &key);
+            }
             if !found && self.ask_deeper(now, &key) {
                 continue;
             }
