@@ -29,9 +29,6 @@ use crate::node::Node;
 pub(crate) use feed::known;
 pub(crate) use network::NodeNetwork;
 
-/// The service under which a registry answers trusted peers.
-pub(crate) const SERVICE: &str = "registry";
-
 /// A registry that is about to serve: everything that can fail has not.
 pub(crate) struct Prepared {
     listener: TcpListener,
@@ -122,7 +119,7 @@ impl Prepared {
 
 /// What a registry's record offers, and what trusted peers ask for.
 pub(crate) fn service() -> Service {
-    SERVICE.parse().expect("a label")
+    http::REGISTRY_SERVICE.parse().expect("a label")
 }
 
 fn settings(wanted: &RegistryConfig, public_url: String) -> Settings {

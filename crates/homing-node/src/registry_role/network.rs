@@ -12,11 +12,11 @@ use homing_core::io::{self, PeerRef, TrustState};
 use homing_core::view::PeerView;
 use homing_core::{Agent, Answer, Command, Failure};
 use homing_registry::entity::EntityKey;
+use homing_registry::http::REGISTRY_SERVICE;
 use homing_registry::network::{
     Found, Layer, Network, NetworkError, NetworkPeer, NetworkStats, Tunnel,
 };
 
-use super::SERVICE;
 use crate::clock::Clock;
 use crate::node::{Node, Shared};
 
@@ -142,7 +142,7 @@ impl Network for NodeNetwork {
 /// Whether the peer's record says that it is a registry.
 fn serves(peer: &PeerView) -> bool {
     let services = peer.record.as_ref().map(|record| record.services.as_slice());
-    services.unwrap_or_default().iter().any(|service| service.to_string() == SERVICE)
+    services.unwrap_or_default().iter().any(|service| service.as_str() == REGISTRY_SERVICE)
 }
 
 /// What everybody may know of a neighbour: never its addresses.
