@@ -15,10 +15,10 @@ use homing_base::{Address, InstanceId, Name, NodeId, Record, RelayRef, Scope, Se
 
 pub use crate::dht::{Contact, Reach};
 use crate::message::{ByeReason, Message, Network, Refusal};
-pub use gossip::{GossipSettings, GossipView};
 pub use discovery::{
     Convergence, DhtContactView, DhtKey, DhtLookup, DhtRole, DhtSettings, DhtView,
 };
+pub use gossip::{GossipSettings, GossipView};
 
 /// One transport connection on `homing/mesh/1`, named by the shell. Never reused within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

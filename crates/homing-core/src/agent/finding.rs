@@ -81,7 +81,7 @@ impl Finding {
         seed: [u8; 32],
         now: Now,
     ) -> Option<Box<Self>> {
-        let chosen = settings.dht.clone()?;
+        let chosen = settings.dht?;
         let place = Reach { instance: settings.instance, direct: None, relay: None };
         let dht = Dht::new(config(&chosen), Contact { id: me, place }, false, seed, now);
         Some(Box::new(Self {

@@ -138,8 +138,8 @@ impl Agent {
         let dht_seed = chance.bytes();
         let finding = Finding::new(&settings, me, stored.dht_contacts, dht_seed, now);
         let gossiping = settings.gossip.is_some().then(|| chance.bytes());
-        let gossiping = gossiping
-            .and_then(|seed| Gossiping::new(&settings, me, stored.gossip, seed, now));
+        let gossiping =
+            gossiping.and_then(|seed| Gossiping::new(&settings, me, stored.gossip, seed, now));
         let mut agent = Self {
             main_proof: two_doors
                 .then(|| hello::sign_proof(&key, settings.instance, settings.main)),

@@ -60,7 +60,7 @@ fn meet(world: &mut World, one: AgentIx, other: AgentIx) {
 
 #[test]
 fn private_agents_without_a_common_relay_find_and_befriend_each_other() {
-    let mut world = with_dht(0xd47_1);
+    let mut world = with_dht(0xd471);
     let open = swarm_of(&mut world, 24);
     let relays = [world.add_relay(), world.add_relay()];
     for (relay, to) in relays.into_iter().zip([open[5], open[11]]) {
@@ -82,7 +82,7 @@ fn private_agents_without_a_common_relay_find_and_befriend_each_other() {
 
 #[test]
 fn a_quarter_may_die_at_once() {
-    let mut world = with_dht(0xd47_2);
+    let mut world = with_dht(0xd472);
     let agents = swarm_of(&mut world, 40);
     world.run_for(secs(20));
     let (dead, alive): (Vec<_>, Vec<_>) = agents.iter().partition(|a| a.0 % 4 == 3);
@@ -100,7 +100,7 @@ fn a_quarter_may_die_at_once() {
 
 #[test]
 fn friends_that_moved_at_the_same_moment_find_each_other_again() {
-    let mut world = with_dht(0xd47_4);
+    let mut world = with_dht(0xd474);
     let agents = swarm_of(&mut world, 24);
     let (a, b) = (agents[20], agents[23]);
     world.run_for(secs(10));
@@ -117,7 +117,7 @@ fn friends_that_moved_at_the_same_moment_find_each_other_again() {
 
 #[test]
 fn switched_off_it_sends_nothing() {
-    let mut world = World::new(0xd47_5);
+    let mut world = World::new(0xd475);
     let agents = swarm_of(&mut world, 12);
     let relay = world.add_relay();
     world.agent(NatKind::PortRestricted, &[relay]);
@@ -129,7 +129,7 @@ fn switched_off_it_sends_nothing() {
 }
 #[test]
 fn two_islands_that_meet_know_each_other_within_a_minute() {
-    let mut world = with_dht(0xd47_3);
+    let mut world = with_dht(0xd473);
     let (west, east) = (swarm_of(&mut world, 30), swarm_of(&mut world, 30));
     world.run_for(secs(90));
     assert!(!holds(&mut world, west[7], east[7]), "they are two islands");

@@ -247,23 +247,18 @@ fn relayed_nodes_serve_while_there_are_too_few_others() {
     let open = DhtSettings::default();
     world.start(
         9,
-        Settings {
-            public: true,
-            dht: Some(open.clone()),
-            relays: vec![relay(9)],
-            ..settings(9, 1)
-        },
+        Settings { public: true, dht: Some(open), relays: vec![relay(9)], ..settings(9, 1) },
     );
     world.run_for(millis(100));
-    world.start(1, relayed(1, open.clone()));
-    world.start(2, relayed(2, open.clone()));
-    world.start(3, relayed(3, DhtSettings { role: DhtRole::Client, ..open.clone() }));
+    world.start(1, relayed(1, open));
+    world.start(2, relayed(2, open));
+    world.start(3, relayed(3, DhtSettings { role: DhtRole::Client, ..open }));
     // Two nodes with addresses are enough when k is 2.
     let few = DhtSettings { k: 2, alpha: 2, ..open };
     world.start(
         4,
         Settings {
-            dht: Some(few.clone()),
+            dht: Some(few),
             relays: vec![],
             public: true,
             peers: vec![hint(9)],
@@ -282,7 +277,7 @@ fn relayed_nodes_serve_while_there_are_too_few_others() {
 fn whoever_hides_its_address_finds_and_is_found_through_its_relay() {
     let mut world = World::new();
     let few = DhtSettings { k: 2, alpha: 2, ..DhtSettings::default() };
-    let with = |settings: Settings| Settings { dht: Some(few.clone()), ..settings };
+    let with = |settings: Settings| Settings { dht: Some(few), ..settings };
     for n in 1..=4 {
         let peers = if n > 1 { vec![hint(n - 1)] } else { Vec::new() };
         world.start(n, with(Settings { peers, ..settings(n, 1) }));
@@ -292,7 +287,7 @@ fn whoever_hides_its_address_finds_and_is_found_through_its_relay() {
     world.start(9, serves.clone());
     world.run_for(secs(5));
     world.start(20, with(member(20, 1)));
-    let asks = DhtSettings { role: DhtRole::Client, ..few.clone() };
+    let asks = DhtSettings { role: DhtRole::Client, ..few };
     let open = Settings { dht: Some(asks), peers: vec![hint(2)], ..settings(10, 1) };
     world.start(10, open.clone());
     world.start(11, Settings { instance: instance(11, 1, 1), main: instance(11, 1, 1), ..open });
