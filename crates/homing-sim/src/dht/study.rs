@@ -228,7 +228,7 @@ fn recovery_row(table: &mut String, uplink: &str, mode: &str, seed: u64, measure
     let upkeep = measured.churn_upkeep.unwrap_or_default();
     let from = samples.iter().find(|s| s.dropped > 0).map(|s| format!("{:.0} s", s.at));
     let found = measured.churn.unwrap_or_default();
-    let end = if measured.diverged { "collapsed, at the limit of events" } else { "stood" };
+    let end = if measured.diverged { "ended by the limit of events" } else { "stood" };
     let _ = writeln!(
         table,
         "| {uplink} | {mode} | {seed} | {:.0}, {most:.0}, {:.0} | {} | {} | {} of {} | {end}, {:.0} s |",
@@ -245,6 +245,8 @@ fn recovery_row(table: &mut String, uplink: &str, mode: &str, seed: u64, measure
 // ---- pace
 
 const PACES: [f64; 8] = [0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 80.0];
+/// Nodes of this study: what is compared are intervals, not sizes.
+const PACE_NODES: u32 = 300;
 /// The median session of this study, in seconds.
 const PACE_SESSION: u32 = 600;
 
@@ -259,6 +261,7 @@ fn pace(runs: &mut Runs<'_>) -> Result<(String, Vec<Chart>)> {
         for seed in runs.seeds() {
             let changes = [
                 format!("pace={pace:?}"),
+                format!("nodes={PACE_NODES}"),
                 format!("median_session_seconds={PACE_SESSION}"),
                 "churn_seconds=900".into(),
             ];
