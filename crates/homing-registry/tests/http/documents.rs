@@ -1,14 +1,11 @@
-//! The OpenAPI document, its page, the tutorial, and programs that others wrote against the document.
+//! The OpenAPI document, its page, and programs that others wrote against the document.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use homing_base::identity;
-
 use crate::support::{Server, key, record};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/openapi/registry.json");
-const TUTORIAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/registry.md");
 
 #[tokio::test]
 async fn the_document_is_the_one_in_the_repository() {
@@ -153,49 +150,4 @@ async fn a_generated_client_registers_finds_and_withdraws() {
     });
     assert!(ran.await.unwrap().contains("done"));
     server.get("/v1/entities/generated").await.refused(404, "not_found");
-}
-
-/// Every `sh` block of the tutorial, run as it stands.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_the_tutorial_work_as_they_stand() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        skip("tutorial: `curl` is missing");
-        return;
-    }
-    let server = Server::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let (owner, agent) = (key(1), key(2));
-    std::fs::write(folder.path().join("owner.json"), identity::to_json(&owner)).unwrap();
-    std::fs::write(folder.path().join("identity.json"), identity::to_json(&agent)).unwrap();
-    let tutorial = std::fs::read_to_string(TUTORIAL).unwrap();
-    let mut script = String::from("set -eu\n");
-    for block in tutorial.split("```sh\n").skip(1) {
-        script.push_str(block.split("```").next().unwrap());
-    }
-    let example = sign_record();
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", &script])
-        .current_dir(folder.path())
-        .env("REGISTRY", format!("http://{}", server.address))
-        .env("SIGN", example);
-    let text =
-        tokio::task::spawn_blocking(move || run(&mut command, "the tutorial")).await.unwrap();
-    for said in ["\"status\":\"active\"", "\"status\":\"withdrawn\"", "weather", "410"] {
-        assert!(text.contains(said), "{said} is not in\n{text}");
-    }
-}
-
-/// The example program, beside the test's own binary; built now if only this test is run.
-fn sign_record() -> PathBuf {
-    let here = std::env::current_exe().unwrap();
-    let profile = here.parent().and_then(Path::parent).unwrap();
-    let example = profile.join("examples/sign_record");
-    if !example.is_file() {
-        let target = profile.parent().unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "homing-registry", "--example", "sign_record"]);
-        run(build.arg("--target-dir").arg(target), "building sign_record");
-    }
-    example
 }
