@@ -118,7 +118,7 @@ impl Registry {
         Self { shared }
     }
 
-    /// The routes, to be served by [`serve`] or mounted elsewhere. Without [`Caller`] in a request's extensions every
+    /// The routes, to be served by [`serve()`] or mounted elsewhere. Without [`Caller`] in a request's extensions every
     /// request counts as one caller's.
     pub fn router(&self) -> Router {
         guard::guarded(&self.shared, operations::router())

@@ -123,7 +123,7 @@ impl FromStr for AddressRange {
 #[error("a range is written 10.0.0.1, 10.0.0.0/8 or fd00::/8")]
 pub struct AddressRangeError;
 
-/// The far end of the connection that a request came by; [`super::serve`] puts it into every request.
+/// The far end of the connection that a request came by; [`super::serve()`] puts it into every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller(pub SocketAddr);
 

@@ -1,6 +1,6 @@
 //! `homing card`: what this agent says about itself, and what others say.
 //!
-//! The arguments; what each command does stands in [`write`] (init, lint, publish), [`view`] (show, get) and
+//! The arguments; what each command does stands in [`mod@write`] (init, lint, publish), [`view`] (show, get) and
 //! [`files`].
 
 mod files;

@@ -17,7 +17,7 @@ use crate::storage::{Change, Count, Cursor, Page, StorageError, Totals, Version}
 /// Changes, categories or tags of one answer.
 const ANSWER_MAX: u32 = 10_000;
 
-/// The columns that [`entity_of`] reads, in its order.
+/// The columns that `entity_of` reads, in its order.
 const COLUMNS: &str = "c.record, c.listing, e.source, e.registered, e.updated, e.heartbeat,
   k.sha256, k.fetched, k.bytes, e.seq, w.profile";
 /// Where they come from.

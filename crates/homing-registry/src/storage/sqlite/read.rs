@@ -20,7 +20,7 @@ const CHANGES_PAGE_MAX: u32 = 10_000;
 /// Categories or tags of one answer.
 const COUNTS_MAX: u32 = 10_000;
 
-/// The columns that [`entity_of`] reads, in its order.
+/// The columns that `entity_of` reads, in its order.
 pub(super) const COLUMNS: &str = "c.record, c.listing, e.source, e.registered, e.updated,
   e.heartbeat, k.sha256, k.fetched, k.bytes, e.profile";
 /// Where they come from.
