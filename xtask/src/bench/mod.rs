@@ -1,13 +1,15 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|swarm]`.
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|swarm]` and `… bench dht [ARGS]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
 //! `registry` asks a registry over HTTP and registers with it, beside a bare axum route in the same process;
 //! `agent` measures the release binary as a user meets it: start, memory, the gap of a move; `swarm` runs
-//! fifty daemons in one DHT and kills half of them (only when named). Not
+//! fifty daemons in one DHT and kills half of them (only when named); `dht` puts our DHT beside others and
+//! takes arguments of its own (see `bench/dht`). Not
 //! asserted anywhere: a busy machine must not fail a test. Quote ratios and medians.
 
 mod agent;
 mod daemon;
+mod dht;
 mod swarm;
 
 use std::path::Path;
@@ -18,10 +20,18 @@ use crate::run;
 
 /// Runs the measurements named in `args`, or all.
 pub fn all(root: &Path, args: &[String]) -> Result<bool> {
+    if let Some((first, rest)) = args.split_first()
+        && first == "dht"
+    {
+        println!("== dht: ours, libp2p-kad and mainline in one process, interleaved rounds");
+        return dht::measure(root, rest);
+    }
     if let Some(unknown) =
         args.iter().find(|a| !["streams", "agent", "registry", "swarm"].contains(&a.as_str()))
     {
-        bail!("no measurement is called `{unknown}`; there are: streams, agent, registry, swarm");
+        bail!(
+            "no measurement is called `{unknown}`; there are: streams, agent, registry, swarm, dht"
+        );
     }
     let wanted = |name: &str| args.is_empty() || args.iter().any(|a| a == name);
     let mut good = true;
