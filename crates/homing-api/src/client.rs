@@ -21,9 +21,10 @@ use tokio::net::UnixStream;
 use crate::error::{ApiError, Code};
 use crate::events::Event;
 use crate::sse::{SseDecoder, SseEvent};
+use crate::streams::Protocol;
 use crate::{
-    API_MAJOR, BODY_BYTES_MAX, HEADER_API, HEADER_PEER, HEADER_STREAM, HEADER_VERSION,
-    UPGRADE_PROTOCOL,
+    API_MAJOR, BODY_BYTES_MAX, HEADER_API, HEADER_PEER, HEADER_PROTOCOL, HEADER_STREAM,
+    HEADER_VERSION, UPGRADE_PROTOCOL,
 };
 
 /// A way to one daemon. Cheap to clone.
@@ -60,6 +61,8 @@ pub struct RawStream {
     pub id: u64,
     /// The peer's node ID in hex.
     pub peer: String,
+    /// What the service speaks.
+    pub protocol: Protocol,
 }
 
 impl Client {
@@ -153,8 +156,12 @@ impl Client {
         }
         let id = header(&response, HEADER_STREAM).and_then(|v| v.parse().ok()).unwrap_or(0);
         let peer = header(&response, HEADER_PEER).unwrap_or_default();
+        let protocol = match header(&response, HEADER_PROTOCOL) {
+            Some(text) if text == Protocol::Http.as_str() => Protocol::Http,
+            _ => Protocol::Bytes,
+        };
         let io = hyper::upgrade::on(response).await.map_err(|e| internal("the upgrade", &e))?;
-        Ok(RawStream { io: TokioIo::new(io), id, peer })
+        Ok(RawStream { io: TokioIo::new(io), id, peer, protocol })
     }
 
     async fn send(

@@ -44,6 +44,9 @@ pub const HEADER_VERSION: &str = "homing-version";
 pub const UPGRADE_PROTOCOL: &str = "homing-stream";
 /// Response header of an upgraded stream: the number under which [`operations::STREAM`] knows it.
 pub const HEADER_STREAM: &str = "homing-stream-id";
+/// Response header of an upgraded stream: what the peer says its service speaks; see
+/// [`streams::Protocol`].
+pub const HEADER_PROTOCOL: &str = "homing-protocol";
 /// Response header of an upgraded stream: the peer's node ID.
 pub const HEADER_PEER: &str = "homing-peer";
 /// The largest JSON body either side accepts.

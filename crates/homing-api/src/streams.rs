@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connect:  POST /v1/connect?peer=P&service=S&timeout_ms=T   Connection: Upgrade
-//!           101 + headers homing-stream-id, homing-peer; then raw bytes, half-close is passed on
+//!           101 + headers homing-stream-id, homing-peer, homing-protocol; then raw bytes, half-close is passed on
 //! listen:   POST /v1/listen {"service":S}    SSE, open as long as the service is exposed:
 //!             event: ready   data: ListenReady
 //!             event: stream  data: IncomingStream      within 10 s take it with
@@ -17,6 +17,28 @@ use serde::{Deserialize, Serialize};
 use crate::error::ApiError;
 use crate::peers::PeerSummary;
 use crate::schema::{Schema, described};
+
+/// What a service speaks, as its host says when it lets a stream in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Not said: bytes.
+    #[default]
+    Bytes,
+    /// HTTP/1.1, the opener being the client.
+    Http,
+}
+
+impl Protocol {
+    /// The value of [`crate::HEADER_PROTOCOL`].
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Bytes => "bytes",
+            Protocol::Http => "http",
+        }
+    }
+}
 
 /// `POST /v1/listen`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use homing_api::streams::Protocol;
 use homing_api::{ApiError, Code};
 use homing_base::{Address, NodeId, PublicKey, Service, Wall};
 use homing_core::io::{DialTarget, PeerRef};
@@ -146,9 +147,9 @@ impl Node {
         service: &Service,
     ) -> Result<Stream, StreamError> {
         let header = StreamHeader { service: service.clone() };
-        let (send, recv) = self.shared.transport.open_stream(target, header).await?;
+        let opened = self.shared.transport.open_stream(target, header).await?;
         self.shared.streams.counts.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Ok(self.shared.streams.register(peer, service.clone(), send, recv))
+        Ok(self.shared.streams.register(peer, service.clone(), opened))
     }
 
     /// Exposes a service to the peers trusted for it, until the listener is dropped.
@@ -156,7 +157,15 @@ impl Node {
     /// # Errors
     /// `already_exists` when something listens on it already.
     pub fn listen(&self, service: Service) -> Result<Listener, ApiError> {
-        self.shared.streams.listen(service)
+        self.listen_as(service, Protocol::Bytes)
+    }
+
+    /// Exposes a service as [`Node::listen`] does, and tells openers what it speaks.
+    ///
+    /// # Errors
+    /// `already_exists` when something listens on it already.
+    pub fn listen_as(&self, service: Service, protocol: Protocol) -> Result<Listener, ApiError> {
+        self.shared.streams.listen(service, protocol)
     }
 
     /// Says goodbye to every peer and stops. Returns when everything is closed; the UDP port is free

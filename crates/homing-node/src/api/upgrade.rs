@@ -11,7 +11,9 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use homing_api::streams::StreamOutcome;
-use homing_api::{ApiError, Code, HEADER_PEER, HEADER_STREAM, Schema, UPGRADE_PROTOCOL};
+use homing_api::{
+    ApiError, Code, HEADER_PEER, HEADER_PROTOCOL, HEADER_STREAM, Schema, UPGRADE_PROTOCOL,
+};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
@@ -109,6 +111,7 @@ fn carry(switch: OnUpgrade, stream: Stream) -> Response {
         .header(header::UPGRADE, UPGRADE_PROTOCOL)
         .header(HEADER_STREAM, stream.id())
         .header(HEADER_PEER, stream.peer().to_string())
+        .header(HEADER_PROTOCOL, stream.protocol().as_str())
         .body(Body::empty())
         .expect("the parts are valid");
     tokio::spawn(async move {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use homing_api::streams::Protocol;
 use homing_api::{ApiError, Code};
 use homing_base::Service;
 use tokio::sync::mpsc;
@@ -33,7 +34,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.incoming.close();
         let mut tables = self.streams.tables();
-        if tables.listeners.get(&self.service).is_some_and(mpsc::Sender::is_closed) {
+        if tables.listeners.get(&self.service).is_some_and(|(_, l)| l.is_closed()) {
             tables.listeners.remove(&self.service);
         }
     }
@@ -44,15 +45,19 @@ impl Streams {
     ///
     /// # Errors
     /// [`Code::AlreadyExists`] when it is exposed already.
-    pub(crate) fn listen(self: &Arc<Self>, service: Service) -> Result<Listener, ApiError> {
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        service: Service,
+        protocol: Protocol,
+    ) -> Result<Listener, ApiError> {
         let mut tables = self.tables();
-        if tables.listeners.get(&service).is_some_and(|l| !l.is_closed()) {
+        if tables.listeners.get(&service).is_some_and(|(_, l)| !l.is_closed()) {
             let message = format!("{service} is exposed already");
             return Err(ApiError::new(Code::AlreadyExists, message)
                 .hint("end the other homing listen first, or choose another name"));
         }
         let (sender, incoming) = mpsc::channel(BACKLOG_MAX);
-        tables.listeners.insert(service.clone(), sender);
+        tables.listeners.insert(service.clone(), (protocol, sender));
         drop(tables);
         Ok(Listener { service, incoming, streams: self.clone() })
     }

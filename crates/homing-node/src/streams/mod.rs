@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use homing_api::ApiError;
-use homing_api::streams::StreamState;
+use homing_api::streams::{Protocol, StreamState};
 use homing_base::{NodeId, Service};
 use homing_core::io::TrustState;
 use homing_core::message::Refusal;
@@ -29,7 +29,7 @@ use tracing::{debug, info};
 pub use listener::Listener;
 
 use crate::driver::Request;
-use crate::transport::IncomingStream;
+use crate::transport::{IncomingStream, OpenedStream};
 
 /// Ended streams whose outcome can still be asked for.
 pub const OUTCOMES_MAX: usize = 256;
@@ -64,6 +64,12 @@ impl Stream {
     pub fn service(&self) -> &Service {
         &self.open.entry.service
     }
+
+    /// What the service speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.open.entry.protocol
+    }
 }
 
 /// Marks the stream as ended when dropped.
@@ -87,6 +93,7 @@ pub(crate) struct Entry {
     pub(crate) id: u64,
     pub(crate) peer: NodeId,
     pub(crate) service: Service,
+    pub(crate) protocol: Protocol,
     pub(crate) received: AtomicU64,
     pub(crate) sent: AtomicU64,
     end: Mutex<Option<Result<(), ApiError>>>,
@@ -120,7 +127,7 @@ pub(crate) struct StreamCounts {
 
 #[derive(Debug, Default)]
 struct Tables {
-    listeners: BTreeMap<Service, mpsc::Sender<Stream>>,
+    listeners: BTreeMap<Service, (Protocol, mpsc::Sender<Stream>)>,
     open: BTreeMap<u64, Arc<Entry>>,
     ended: VecDeque<Arc<Entry>>,
     /// Bytes received from and sent to a peer over streams that have ended.
@@ -161,11 +168,11 @@ impl Streams {
             Err(refusal) => Err(refusal),
         };
         match listener {
-            Ok((peer, slot)) => {
-                let Ok((send, recv)) = incoming.accept().await else { return };
+            Ok((peer, (protocol, slot))) => {
+                let Ok((send, recv)) = incoming.accept(protocol).await else { return };
                 self.counts.accepted.fetch_add(1, Ordering::Relaxed);
                 debug!(peer = %peer.fmt_short(), %service, "stream accepted");
-                slot.send(self.register(peer, service, send, recv));
+                slot.send(self.register(peer, service, OpenedStream { send, recv, protocol }));
             }
             Err(refusal) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -188,27 +195,27 @@ impl Streams {
         }
     }
 
-    fn listener(&self, service: &Service) -> Result<mpsc::OwnedPermit<Stream>, Refusal> {
+    fn listener(
+        &self,
+        service: &Service,
+    ) -> Result<(Protocol, mpsc::OwnedPermit<Stream>), Refusal> {
         let listener = self.tables().listeners.get(service).cloned();
-        let listener = listener.ok_or(Refusal::NoSuchService)?;
-        listener.try_reserve_owned().map_err(|e| match e {
+        let (protocol, listener) = listener.ok_or(Refusal::NoSuchService)?;
+        let slot = listener.try_reserve_owned().map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => Refusal::RateLimited,
             mpsc::error::TrySendError::Closed(_) => Refusal::NoSuchService,
-        })
+        })?;
+        Ok((protocol, slot))
     }
 
     /// Takes note of an open stream.
-    pub(crate) fn register(
-        &self,
-        peer: NodeId,
-        service: Service,
-        send: SendStream,
-        recv: RecvStream,
-    ) -> Stream {
+    pub(crate) fn register(&self, peer: NodeId, service: Service, opened: OpenedStream) -> Stream {
+        let OpenedStream { send, recv, protocol } = opened;
         let entry = Arc::new(Entry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             peer,
             service,
+            protocol,
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             end: Mutex::new(None),

@@ -42,7 +42,7 @@ pub use dial::WellKnown;
 pub(crate) use https::WELL_KNOWN_PATH;
 pub use links::MessageBytes;
 pub use path::{PathView, Via};
-pub use stream::{IncomingStream, StreamError, StreamHeader};
+pub use stream::{IncomingStream, OpenedStream, StreamError, StreamHeader};
 
 use admission::Admission;
 use doors::Doors;
@@ -261,7 +261,7 @@ impl Transport {
         &self,
         target: &DialTarget,
         header: StreamHeader,
-    ) -> Result<(iroh::endpoint::SendStream, iroh::endpoint::RecvStream), StreamError> {
+    ) -> Result<OpenedStream, StreamError> {
         streams::open(&self.shared, target, &header).await
     }
 

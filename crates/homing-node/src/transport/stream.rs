@@ -3,12 +3,13 @@
 //! ```text
 //! opener                                     host
 //!   length u32 BE ‖ {1 service tstr}  ─────►      first on every bidirectional stream
-//!                                     ◄─────      length u32 BE ‖ {1 refused?}   absent: go ahead
+//!                                     ◄─────      length u32 BE ‖ {1 refused?, 2 protocol?}
 //!   bytes                             ◄────►      bytes
 //! ```
 //! Both frames are deterministic CBOR maps of at most [`HEADER_BYTES_MAX`] bytes; unknown keys are
 //! skipped. Refusal comes before the application sees a byte.
 
+use homing_api::streams::Protocol;
 use homing_base::cbor::{self, CborError};
 use homing_base::{InstanceId, Service};
 use homing_core::io::DialError;
@@ -39,6 +40,23 @@ pub struct StreamReply {
     /// Why not; absent: the stream is open.
     #[n(1)]
     pub refused: Option<Refusal>,
+    /// What the service speaks: [`PROTOCOL_HTTP`]; absent or unknown: bytes.
+    #[n(2)]
+    pub protocol: Option<u32>,
+}
+
+/// HTTP/1.1, the opener being the client.
+const PROTOCOL_HTTP: u32 = 1;
+
+/// A stream that the peer let in.
+#[derive(Debug)]
+pub struct OpenedStream {
+    /// Towards the peer.
+    pub send: SendStream,
+    /// From the peer.
+    pub recv: RecvStream,
+    /// What its service speaks.
+    pub protocol: Protocol,
 }
 
 impl StreamHeader {
@@ -58,6 +76,23 @@ impl StreamReply {
     /// When the bytes are too long, not deterministic CBOR, or no answer.
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         cbor::decode(bytes, HEADER_BYTES_MAX)
+    }
+
+    fn yes(protocol: Protocol) -> Self {
+        let protocol = (protocol == Protocol::Http).then_some(PROTOCOL_HTTP);
+        Self { refused: None, protocol }
+    }
+
+    fn no(why: Refusal) -> Self {
+        Self { refused: Some(why), protocol: None }
+    }
+
+    /// What the service speaks, as far as this version knows it.
+    pub(super) fn speaks(self) -> Protocol {
+        match self.protocol {
+            Some(PROTOCOL_HTTP) => Protocol::Http,
+            _ => Protocol::Bytes,
+        }
     }
 }
 
@@ -110,13 +145,16 @@ impl IncomingStream {
         Self { endpoint, header, halves: Some((send, recv)) }
     }
 
-    /// Says yes and hands the stream over.
+    /// Says yes, and what the service speaks, and hands the stream over.
     ///
     /// # Errors
     /// [`StreamError::Broken`] when the peer is gone.
-    pub async fn accept(mut self) -> Result<(SendStream, RecvStream), StreamError> {
+    pub async fn accept(
+        mut self,
+        protocol: Protocol,
+    ) -> Result<(SendStream, RecvStream), StreamError> {
         let (mut send, recv) = self.halves.take().expect("taken only here and on drop");
-        write_frame(&mut send, &cbor::encode(&StreamReply::default())).await?;
+        write_frame(&mut send, &cbor::encode(&StreamReply::yes(protocol))).await?;
         Ok((send, recv))
     }
 
@@ -129,7 +167,7 @@ impl IncomingStream {
         let Some((mut send, mut recv)) = self.halves.take() else { return };
         recv.stop(RESET_REFUSED).ok();
         tokio::spawn(async move {
-            let reply = cbor::encode(&StreamReply { refused: Some(why) });
+            let reply = cbor::encode(&StreamReply::no(why));
             if write_frame(&mut send, &reply).await.is_ok() && send.finish().is_ok() {
                 // Keeps the half alive until the answer has arrived or the connection ended.
                 send.stopped().await.ok();
@@ -177,8 +215,12 @@ mod tests {
         let header = StreamHeader { service: "mcp".parse().unwrap() };
         assert_eq!(cbor::encode(&header), [0xa1, 0x01, 0x63, b'm', b'c', b'p']);
         assert_eq!(StreamHeader::decode(&cbor::encode(&header)).unwrap(), header);
-        assert_eq!(cbor::encode(&StreamReply::default()), [0xa0]);
-        let no = StreamReply { refused: Some(Refusal::ScopeDenied) };
+        assert_eq!(cbor::encode(&StreamReply::yes(Protocol::Bytes)), [0xa0]);
+        assert_eq!(cbor::encode(&StreamReply::yes(Protocol::Http)), [0xa1, 0x02, 0x01]);
+        assert_eq!(StreamReply::decode(&[0xa1, 0x02, 0x01]).unwrap().speaks(), Protocol::Http);
+        // What a later version may say.
+        assert_eq!(StreamReply::decode(&[0xa1, 0x02, 0x07]).unwrap().speaks(), Protocol::Bytes);
+        let no = StreamReply::no(Refusal::ScopeDenied);
         assert_eq!(cbor::encode(&no), [0xa1, 0x01, 0x02]);
         assert_eq!(StreamReply::decode(&[0xa1, 0x01, 0x02]).unwrap(), no);
     }

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::links::remote_of;
 use super::stream::{
-    CLOSE_SEVERED, IncomingStream, RESET_REFUSED, StreamError, StreamHeader, StreamReply,
-    read_frame, write_frame,
+    CLOSE_SEVERED, IncomingStream, OpenedStream, RESET_REFUSED, StreamError, StreamHeader,
+    StreamReply, read_frame, write_frame,
 };
 use super::{ALPN_STREAM, Shared, TransportEvent, dial, limits};
 
@@ -70,7 +70,7 @@ pub(super) async fn open(
     shared: &Shared,
     target: &DialTarget,
     header: &StreamHeader,
-) -> Result<(SendStream, RecvStream), StreamError> {
+) -> Result<OpenedStream, StreamError> {
     let (connection, pooled) = connection(shared, target).await?;
     match ask(&connection, header).await {
         Err(StreamError::Broken(reason)) if pooled => {
@@ -105,18 +105,16 @@ async fn connection(
     Ok((connection, false))
 }
 
-async fn ask(
-    connection: &Connection,
-    header: &StreamHeader,
-) -> Result<(SendStream, RecvStream), StreamError> {
+async fn ask(connection: &Connection, header: &StreamHeader) -> Result<OpenedStream, StreamError> {
     let asked = async {
         let opened = connection.open_bi().await;
         let (mut send, mut recv) = opened.map_err(|e| StreamError::Broken(e.to_string()))?;
         write_frame(&mut send, &homing_base::cbor::encode(header)).await?;
         let reply = StreamReply::decode(&read_frame(&mut recv).await?);
-        match reply.map_err(|e| StreamError::Broken(e.to_string()))?.refused {
+        let reply = reply.map_err(|e| StreamError::Broken(e.to_string()))?;
+        match reply.refused {
             Some(why) => Err(StreamError::Refused(why)),
-            None => Ok((send, recv)),
+            None => Ok(OpenedStream { send, recv, protocol: reply.speaks() }),
         }
     };
     match timeout(limits::STREAM_REPLY_TIMEOUT, asked).await {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use homing_api::streams::Protocol;
 use homing_core::io::Door;
 use homing_core::message::Refusal;
 use homing_node::transport::{IncomingStream, StreamError, StreamHeader, TransportEvent};
@@ -31,17 +32,19 @@ async fn a_stream_is_opened_refused_and_severed() {
     let host = tokio::spawn(async move {
         let stream = incoming(&mut b).await;
         assert_eq!(stream.header, header("mcp"));
-        let (mut send, mut recv) = stream.accept().await.unwrap();
+        let (mut send, mut recv) = stream.accept(Protocol::Http).await.unwrap();
         let asked = recv.read_to_end(64).await.unwrap();
         send.write_all(&asked).await.unwrap();
         send.finish().unwrap();
         incoming(&mut b).await.refuse(Refusal::ScopeDenied);
         drop(incoming(&mut b).await);
-        let (send, recv) = incoming(&mut b).await.accept().await.unwrap();
+        let (send, recv) = incoming(&mut b).await.accept(Protocol::Bytes).await.unwrap();
         (b, send, recv)
     });
     let start = Instant::now();
-    let (mut send, mut recv) = a.transport.open_stream(&target, header("mcp")).await.unwrap();
+    let opened = a.transport.open_stream(&target, header("mcp")).await.unwrap();
+    assert_eq!(opened.protocol, Protocol::Http);
+    let (mut send, mut recv) = (opened.send, opened.recv);
     eprintln!("first stream open in {:?}", start.elapsed());
     send.write_all(b"hello").await.unwrap();
     send.finish().unwrap();
@@ -54,7 +57,9 @@ async fn a_stream_is_opened_refused_and_severed() {
     let error = a.transport.open_stream(&target, header("x")).await.unwrap_err();
     assert_eq!(error, StreamError::Refused(Refusal::NoSuchService));
 
-    let (_send, mut recv) = a.transport.open_stream(&target, header("mcp")).await.unwrap();
+    let opened = a.transport.open_stream(&target, header("mcp")).await.unwrap();
+    assert_eq!(opened.protocol, Protocol::Bytes);
+    let mut recv = opened.recv;
     let (b, _host_send, _host_recv) = host.await.unwrap();
     b.transport.expel(a.transport.main());
     let start = Instant::now();
@@ -73,7 +78,7 @@ async fn a_dead_pooled_connection_is_replaced() {
         let (transport, target) = (a.transport.clone(), target.clone());
         let opened =
             tokio::spawn(async move { transport.open_stream(&target, header("mcp")).await });
-        incoming(&mut b).await.accept().await.unwrap();
+        incoming(&mut b).await.accept(Protocol::Bytes).await.unwrap();
         opened.await.unwrap().unwrap();
         if round == 0 {
             b.transport.sever(&[a.transport.main()]);
