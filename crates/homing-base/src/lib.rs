@@ -8,7 +8,7 @@
 //! bytes from a peer ──► Unverified… ──verify(now)──► verified type ──► the core
 //! ```
 //!
-//! Reading order: [`key`], [`node_id`], [`address`], [`name`], [`time`], [`cbor`], [`sign1`],
+//! Reading order: [`key`], [`node_id`], [`address`], [`name`], [`message`], [`time`], [`cbor`], [`sign1`],
 //! [`record`], [`statement`], [`limits`]. The byte formats are normative in `spec/`.
 //!
 //! ```
@@ -27,6 +27,7 @@ pub mod identity;
 pub mod jws;
 pub mod key;
 pub mod limits;
+pub mod message;
 pub mod name;
 pub mod node_id;
 pub mod record;
@@ -38,6 +39,7 @@ pub mod time;
 
 pub use address::Address;
 pub use key::{IdentityKey, InstanceId, PublicKey, Signature};
+pub use message::{MessageId, Topic};
 pub use name::{Name, Service};
 pub use node_id::NodeId;
 pub use record::{AgentRecord, Record, RecordError, Seq, UnverifiedRecord};

@@ -20,6 +20,8 @@ pub const CBOR_ITEMS_MAX: usize = 4_096;
 pub const NAME_BYTES_MAX: usize = 63;
 /// A service name: like the service names of RFC 6335 §5.1, with more room.
 pub const SERVICE_BYTES_MAX: usize = 32;
+/// The topic of an event: a path of a few words.
+pub const TOPIC_BYTES_MAX: usize = 64;
 /// Services in one record or one scope.
 pub const SERVICES_MAX: usize = 16;
 /// Relays in one record.

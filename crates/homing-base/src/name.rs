@@ -96,10 +96,18 @@ impl Service {
     /// The built-in service that serves an agent's card to trusted peers, whatever they are trusted for.
     pub const CARD: &str = "card";
 
-    /// Whether it is [`Service::CARD`].
+    /// The built-in service from which a peer fetches the files that were sent to it. Whoever is trusted
+    /// reaches it; it has nothing for those to whom nothing was sent.
+    pub const FILES: &str = "files";
+    /// Not a stream: the right to send messages to an agent.
+    pub const MESSAGE: &str = "message";
+    /// Not a stream: the right to subscribe to an agent's topics.
+    pub const TOPIC: &str = "topic";
+
+    /// Whether every trusted peer may use it, whatever it is trusted for.
     #[must_use]
-    pub fn is_card(&self) -> bool {
-        self.as_str() == Self::CARD
+    pub fn is_for_all_trusted(&self) -> bool {
+        [Self::CARD, Self::FILES].contains(&self.as_str())
     }
 }
 

@@ -289,7 +289,7 @@ impl Agent {
         }
         let ours = self.trust.pair(peer).and_then(|p| p.ours.as_ref());
         let scope = ours.map_or(Scope::Only([].into()), |s| s.scope());
-        if service.is_card() || scope.covers(&service) {
+        if service.is_for_all_trusted() || scope.covers(&service) {
             Ok(Answer::Authorized { peer })
         } else {
             Err(Failure::ScopeDenied { peer, service, scope })

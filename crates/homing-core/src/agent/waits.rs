@@ -343,7 +343,7 @@ impl Agent {
         self.check_trusted(now, peer)?;
         let theirs = self.trust.pair(peer).and_then(|p| p.theirs.as_ref());
         match theirs.map(|s| s.scope()) {
-            Some(scope) if !service.is_card() && !scope.covers(service) => {
+            Some(scope) if !service.is_for_all_trusted() && !scope.covers(service) => {
                 Err(Failure::ScopeDenied { peer, service: service.clone(), scope })
             }
             _ => Ok(()),
