@@ -11,7 +11,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("homing-api", &["homing-base"]),
     ("homing-sim", &["homing-base", "homing-core"]),
     ("homing-registry", &["homing-base", "homing-api"]),
-    ("homing-node", &["homing-base", "homing-core", "homing-api", "homing-registry"]),
+    ("homing-gateway", &["homing-base", "homing-api"]),
+    (
+        "homing-node",
+        &["homing-base", "homing-core", "homing-api", "homing-registry", "homing-gateway"],
+    ),
     ("homing", &["homing-base", "homing-api", "homing-registry", "homing-node"]),
 ];
 

@@ -1,0 +1,20 @@
+//! One loopback port through which programs that know nothing of Homing reach services of peers.
+//!
+//! ```text
+//! program ──TCP──► serve: owner of the socket? ──0x05──► socks ────────────────┐
+//!                            │                                                 ├──► tunnel ──► Mesh::open
+//!                            └──HTTP──► http: guard ──CONNECT, Upgrade─────────┘        └──► TCP elsewhere
+//!                                         └──/@PEER/SERVICE/…, http://NAME.agent.internal──► upstream (pool)
+//! ```
+//! Who may use it: processes of the daemon's user and of root, told by the kernel's socket table (Linux), and no page
+//! in a browser, told by `Host`, `Origin`, `Referer` and `Sec-Fetch-Site`. What is said to users stands in `docs/gateway.md`.
+//!
+//! Not here: trust, names, transport. This crate knows [`Mesh`] and nothing behind it.
+
+pub mod limits;
+mod mesh;
+mod problem;
+mod target;
+
+pub use mesh::{Mesh, MeshStream};
+pub use target::{Peer, Target, ZONE};
