@@ -11,10 +11,20 @@
 //!
 //! Not here: trust, names, transport. This crate knows [`Mesh`] and nothing behind it.
 
+mod guard;
+mod headers;
+mod http;
 pub mod limits;
 mod mesh;
+mod owner;
 mod problem;
+mod serve;
+mod socks;
 mod target;
+mod tunnel;
+mod upstream;
 
+pub use http::MESH_ONLY_USER;
 pub use mesh::{Mesh, MeshStream};
+pub use serve::{Settings, serve};
 pub use target::{Peer, Target, ZONE};
