@@ -52,6 +52,9 @@ pub struct Info {
     pub serving_relay: Option<ServedRelay>,
     /// The registry role, when this node has it.
     pub serving_registry: Option<ServedRegistry>,
+    /// The gateway for programs on this machine, when there is one.
+    #[serde(default)]
+    pub gateway: Option<ServedGateway>,
     /// Conditions that last.
     pub health: Vec<HealthItem>,
     /// Of the daemon.
@@ -122,6 +125,17 @@ pub struct ServedRegistry {
     pub listen: SocketAddr,
     /// Where entities are kept; a password is left out.
     pub database: String,
+}
+
+/// The port through which programs on this machine reach peers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServedGateway {
+    /// Its base, and the proxy URL: `http://127.0.0.1:7420`.
+    pub url: String,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whether its proxies reach agents only.
+    pub mesh_only: bool,
 }
 
 /// How bad a condition is.

@@ -24,6 +24,7 @@ use crate::config::{Config, ConfigError, Layers, Setting};
 use crate::dht_watch::DhtWatch;
 use crate::driver::{Driver, HEARD_MAX};
 use crate::events::Events;
+use crate::gateway_role::GatewayRole;
 use crate::health::Health;
 use crate::home::{Home, HomeError, HomeLock};
 use crate::identity_file::{self, IdentityFileError};
@@ -219,6 +220,12 @@ impl Ground {
         let api = socket.map(|path| ApiSocket::bind(&path)).transpose()?;
         let health = Arc::new(Health::default());
         self.first_look(&health);
+        // For those who embed a node a port would be a surprise.
+        let gateway = match api {
+            Some(_) => GatewayRole::prepare(&self.config.gateway, &health).await,
+            None => None,
+        };
+        let (gateway, port) = gateway.unzip();
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
         let streams = Streams::new(requests.clone());
         let events = Arc::new(Events::default());
@@ -260,6 +267,7 @@ impl Ground {
             store_counts: driver.store_counts.clone(),
             relay,
             registry,
+            gateway,
             dht_lookups: AtomicU64::default(),
             ended,
             down,
@@ -268,6 +276,9 @@ impl Ground {
         tokio::spawn(node.clone().serve_cards());
         if let (Some(role), Some(prepared)) = (&node.shared.registry, prepared) {
             drop(prepared.serve(&node, role));
+        }
+        if let (Some(role), Some(port)) = (node.shared.gateway, port) {
+            role.serve(&node, port);
         }
         let serving = api.map(|socket| api::serve(node.clone(), socket));
         tokio::spawn(supervise(driver, queue, wire, serving, (lock, down_sender), ended_sender));

@@ -74,6 +74,9 @@ items! {
     "equivocation" Warning after 0, None,
         "an identity signed two different records with one sequence",
         "two machines may hold one key: see homing events";
+    "gateway_off" Warning after 0, None,
+        "programs on this machine have no gateway",
+        "choose a free port: homing config set gateway.listen 127.0.0.1:0, then: homing down && homing up";
     "name_moved" Warning after 0, None,
         "a name is claimed by another agent than before",
         "the first one still counts here; homing name alias decides otherwise";

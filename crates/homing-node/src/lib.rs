@@ -21,6 +21,7 @@ pub mod daemon;
 mod dht_watch;
 mod driver;
 mod events;
+mod gateway_role;
 pub mod health;
 pub mod home;
 pub mod identity_file;

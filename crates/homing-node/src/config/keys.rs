@@ -62,6 +62,9 @@ keys! {
     "dht.republish_interval_seconds" Number "3600" "the own record is stored anew this often, 60 or more";
     "dht.expiry_seconds" Number "86400" "the longest that others' records are kept, at most 86400";
     "gossip.enabled" Bool "true" "tell and hear records through trusted peers and public neighbours";
+    "gateway.enabled" Bool "true" "serve programs on this machine: paths, HTTP proxy and SOCKS5 on one loopback port";
+    "gateway.listen" Text "" "loopback TCP address; unset: 127.0.0.1:7420, or any free port when that one is taken";
+    "gateway.mesh_only" Bool "false" "reach only agents through the gateway's proxies, no other hosts";
     "registry.enabled" Bool "false" "serve an HTTP registry of agents";
     "registry.listen" Text "127.0.0.1:7400" "TCP address of the registry";
     "registry.database" Text "" "postgres://USER@HOST/DATABASE; unset: SQLite in the home";

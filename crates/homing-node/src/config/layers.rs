@@ -172,6 +172,7 @@ impl Layers {
             relay: self.relay()?,
             dht: self.dht()?,
             registry: self.registry()?,
+            gateway: self.gateway()?,
             gossip: GossipConfig { enabled: self.bool("gossip.enabled") },
             trust: TrustConfig { lifetime: self.maybe("trust.lifetime", duration)? },
         })

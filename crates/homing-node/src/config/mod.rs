@@ -11,6 +11,7 @@
 mod dht;
 mod error;
 mod file;
+mod gateway;
 pub mod keys;
 mod layers;
 pub(crate) mod registry;
@@ -27,6 +28,7 @@ use homing_core::io::PeerHint;
 pub use dht::{DhtConfig, DhtServer};
 pub use error::ConfigError;
 pub use file::{set, validate};
+pub use gateway::GatewayConfig;
 pub(crate) use layers::peer_hint;
 pub use layers::{Layers, Origin, Setting, Value};
 pub use registry::{RegistryConfig, RegistryDatabase};
@@ -62,6 +64,8 @@ pub struct Config {
     pub gossip: GossipConfig,
     /// The registry role.
     pub registry: RegistryConfig,
+    /// The gateway.
+    pub gateway: GatewayConfig,
     /// Trust.
     pub trust: TrustConfig,
 }

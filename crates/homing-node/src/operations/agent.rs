@@ -15,6 +15,7 @@ use super::network_of;
 use crate::VERSION;
 use crate::config::registry::without_password;
 use crate::config::{Origin, Setting, Value};
+use crate::gateway_role::GatewayRole;
 use crate::node::Node;
 
 /// The first record follows the first look at the network.
@@ -59,6 +60,7 @@ impl Node {
             dht,
             serving_relay: self.served_relay(),
             serving_registry: self.served_registry(),
+            gateway: shared.gateway.map(GatewayRole::facts),
             health: self.health(),
             pid: std::process::id(),
             version: VERSION.to_owned(),

@@ -70,6 +70,16 @@ impl Stream {
     pub fn protocol(&self) -> Protocol {
         self.open.entry.protocol
     }
+
+    /// Resolves when trust with the peer has ended; never once the stream itself is gone.
+    pub(crate) fn severed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut severed = self.open.entry.severed.subscribe();
+        async move {
+            if severed.wait_for(|severed| *severed).await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
 }
 
 /// Marks the stream as ended when dropped.
