@@ -5,13 +5,14 @@
 
 mod discovery;
 mod gossip;
+pub(crate) mod messages;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use homing_base::record::CardRef;
 use homing_base::statement::SignedStatement;
-use homing_base::{Address, InstanceId, Name, NodeId, Record, RelayRef, Scope, Seq, Service, Wall};
+use homing_base::{Address, InstanceId, MessageId, Name, NodeId, Record, RelayRef, Scope, Seq, Service, Wall};
 
 pub use crate::dht::{Contact, Reach};
 use crate::message::{ByeReason, Message, Network, Refusal};
@@ -19,6 +20,10 @@ pub use discovery::{
     Convergence, DhtContactView, DhtKey, DhtLookup, DhtRole, DhtSettings, DhtView,
 };
 pub use gossip::{GossipSettings, GossipView};
+pub use messages::{
+    Draft, FileOffer, FileSource, Incoming, MessageCommand, MessageEvent, MessageKind, MessageWrite,
+    MessagesView, Outgoing, OutgoingState, Parcel, Seen, StoredMessages, Subscription, Verdict,
+};
 
 /// One transport connection on `homing/mesh/1`, named by the shell. Never reused within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -272,6 +277,8 @@ pub enum Write {
     },
     /// Gossip holds nothing of this identity any more.
     ForgetGossip(NodeId),
+    /// A change of outbox, inbox or subscriptions.
+    Message(MessageWrite),
 }
 
 /// What is read back at start; the shell fills it from its store.
@@ -295,6 +302,8 @@ pub struct Stored {
     pub dht_contacts: Vec<Contact<Reach>>,
     /// What gossip held, and whether it had been offered here.
     pub gossip: Vec<(Record, bool)>,
+    /// Messages between agents.
+    pub messages: StoredMessages,
 }
 
 /// What never changes during a run.
@@ -444,6 +453,15 @@ pub enum Command {
         /// For what.
         service: Service,
     },
+    /// Send a message to a trusted peer; it is kept until it is delivered.
+    Send {
+        /// To whom.
+        peer: PeerRef,
+        /// What.
+        draft: Draft,
+    },
+    /// Anything else about messages.
+    Messages(MessageCommand),
     /// Call a peer by a local name.
     Alias {
         /// The name.
@@ -515,6 +533,18 @@ pub enum Answer {
     },
     /// What the DHT said.
     DhtLookup(Box<DhtLookup>),
+    /// The message is in the outbox, durable.
+    Sent {
+        /// For whom.
+        peer: NodeId,
+        /// Its ID.
+        id: MessageId,
+    },
+    /// The event is on its way.
+    Published {
+        /// To so many subscribers.
+        peers: usize,
+    },
     /// Done.
     Done {
         /// Whether anything changed.
@@ -748,6 +778,8 @@ pub enum Event {
         /// Our clock minus theirs in milliseconds, if known.
         offset_ms: Option<i64>,
     },
+    /// A message arrived, was delivered or was not.
+    Message(MessageEvent),
     /// A peer sent something that was refused.
     Misbehaviour {
         /// Over which link.

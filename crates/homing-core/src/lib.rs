@@ -24,6 +24,7 @@ pub mod io;
 pub mod limits;
 pub(crate) mod links;
 pub mod message;
+pub mod messages;
 pub(crate) mod names;
 pub(crate) mod records;
 pub(crate) mod resolve;

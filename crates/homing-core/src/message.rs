@@ -6,7 +6,7 @@
 //!                              ◄───────────  Hello      until the record proved who speaks
 //!   Trust {mine, yours}        ◄──────────►            both sides, on every new link and change
 //!   Candidates {endpoint, …}   ◄──────────►            only between peers that trust each other
-//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Dht · Gossip · Bye
+//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Dht · Gossip · Mail · Bye
 //! ```
 //! Enum encoding: `[index, [fields…]]`; structs are integer-keyed maps. Unknown keys are skipped,
 //! an unknown index is a message to ignore. Normative: `spec/04-mesh.md`.
@@ -68,6 +68,9 @@ pub enum Message {
     /// Gossip, in the form of [`crate::gossip::wire`]. Not read here either.
     #[n(14)]
     Gossip(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Messages between agents, in the form of [`crate::messages::wire`]. Not read here either.
+    #[n(15)]
+    Mail(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// Opens a link: the record is the proof of who speaks.
@@ -316,6 +319,7 @@ impl Message {
             Message::Bye(_) => "bye",
             Message::Dht(_) => "dht",
             Message::Gossip(_) => "gossip",
+            Message::Mail(_) => "mail",
         }
     }
 }

@@ -105,3 +105,7 @@ pub struct Counters {
     /// Gossip dropped because its sender was too fast, or unreadable.
     pub gossip_shed: u64,
 }
+    /// Messages of senders without trust.
+    pub mail_refused: u64,
+    /// Messages dropped because their sender was too fast; it sends them again.
+    pub mail_shed: u64,

@@ -12,6 +12,8 @@ use homing_base::{Name, NodeId, Now, Record, Seq, Wall};
 use homing_core::dht::{Contact, Reach};
 use homing_core::io::{Batch, Stored, Write};
 
+use crate::mailbox::Mailbox;
+
 /// The durable rows of one agent home.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
@@ -29,6 +31,8 @@ pub struct Disk {
     last_seen: BTreeMap<NodeId, Wall>,
     dht_contacts: Vec<Contact<Reach>>,
     gossip: BTreeMap<NodeId, (Record, bool)>,
+    /// Messages between agents.
+    pub mailbox: Mailbox,
 }
 
 /// A write that takes something back that was already durable.
@@ -113,6 +117,7 @@ impl Disk {
             Write::ForgetGossip(peer) => {
                 self.gossip.remove(&peer);
             }
+            Write::Message(write) => self.mailbox.write(write),
         }
         Ok(())
     }
@@ -160,6 +165,7 @@ impl Disk {
             last_seen: self.last_seen.iter().map(|(p, at)| (*p, *at)).collect(),
             dht_contacts: self.dht_contacts.clone(),
             gossip: self.gossip.values().cloned().collect(),
+            messages: self.mailbox.stored(),
         }
     }
 

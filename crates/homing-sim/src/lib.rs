@@ -24,6 +24,7 @@ pub mod fault;
 pub mod gossip;
 pub mod hostile;
 pub mod link;
+pub mod mailbox;
 pub mod nat;
 pub mod network;
 pub mod queue;

@@ -28,6 +28,7 @@ impl Agent {
             | Command::Resolve { .. }
             | Command::Ping { .. }
             | Command::Connect { .. }
+            | Command::Send { .. }
             | Command::Alias { peer: Some(_), .. } => return self.begin(now, request, command),
             Command::DhtLookup { key, timeout } => {
                 return self.look_up_in_dht(now, request, key, timeout);
@@ -43,6 +44,7 @@ impl Agent {
             Command::SetServices(services) => self.set_services(services),
             Command::SetCard(card) => self.set_card(card),
             Command::Offer { record } => self.offer(now, *record),
+            Command::Messages(command) => self.on_message_command(now, command),
             Command::NetworkChanged => {
                 self.probe_all(now);
                 self.hurry_everything(now);
@@ -101,6 +103,7 @@ impl Agent {
                 self.handshake(now, peer, reason, services, lifetime)
             }
             Command::Alias { name, .. } => self.alias(name, peer),
+            Command::Send { draft, .. } => self.send_message(now, peer, draft),
             Command::Ping { .. } => match self.check_trusted(now, peer) {
                 Ok(()) => {
                     let stage = Stage::Echo { peer, echoes: Echoes::default() };
@@ -156,7 +159,7 @@ impl Agent {
         self.wait(now, request, Stage::Record { peer }, ends);
     }
 
-    fn check_active(&self) -> Result<(), Failure> {
+    pub(super) fn check_active(&self) -> Result<(), Failure> {
         match self.superseded_by() {
             Some(by) => Err(Failure::Superseded { by }),
             None => Ok(()),
@@ -372,6 +375,7 @@ impl Command {
             | Command::Resolve { peer, .. }
             | Command::Ping { peer, .. }
             | Command::Connect { peer, .. }
+            | Command::Send { peer, .. }
             | Command::Alias { peer: Some(peer), .. } => Some(peer),
             _ => None,
         }

@@ -29,6 +29,11 @@ impl Agent {
                 self.counters.gossip_shed += 1;
                 return;
             }
+        } else if matches!(message, Message::Mail(_)) {
+            if !link.mail.take(now.mono) {
+                self.counters.mail_shed += 1;
+                return;
+            }
         } else if !link.messages.take(now.mono) {
             self.counters.messages_shed += 1;
             return self.close(now, id, ByeReason::Overload);
@@ -51,6 +56,7 @@ impl Agent {
             }
             (Message::Dht(bytes), Some(peer)) => self.on_dht_message(now, id, peer, &bytes),
             (Message::Gossip(bytes), Some(peer)) => self.on_gossip_message(now, id, peer, &bytes),
+            (Message::Mail(bytes), Some(peer)) => self.on_mail(now, id, peer, &bytes),
             (message, peer) => {
                 self.dirty = true;
                 self.on_substance(now, id, peer, message);
@@ -76,7 +82,8 @@ impl Agent {
             (Message::Echo(token), Some(peer)) => self.on_echo(now, id, peer, token),
             (Message::EchoReply(reply), Some(peer)) => self.on_echo_reply(now, id, peer, reply),
             (_, None)
-            | (Message::Ping(_) | Message::Pong(_) | Message::Dht(_) | Message::Gossip(_), _) => {}
+            | (Message::Ping(_) | Message::Pong(_), _)
+            | (Message::Dht(_) | Message::Gossip(_) | Message::Mail(_), _) => {}
         }
     }
 

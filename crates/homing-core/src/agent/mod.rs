@@ -9,6 +9,7 @@
 //!       ─► finding    the DHT; dht_links carries its messages, dht_joining enters it and takes a
 //!       │             role, dht_errands acts for those who may not be seen
 //!       ─► gossiping with whom to gossip, what to tell, what to do with what is heard
+//!       ─► messaging messages between agents: who may, over which link
 //!       ─► commands   what the local user wants; waits for what takes time
 //!       ─► dialing    who should be connected, and the attempts to get there
 //!                        └─► Outputs, in order; views: reads without effect
@@ -25,6 +26,7 @@ mod gossiping;
 mod greeting;
 mod lookups;
 mod messages;
+mod messaging;
 mod publishing;
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,7 @@ use crate::view::{Counters, DhtView, GossipView, PeerView};
 use dialing::Seed;
 use finding::Finding;
 use gossiping::Gossiping;
+use messaging::Messaging;
 use waits::Wait;
 
 /// One agent. See the crate's documentation for the contract.
@@ -87,6 +90,7 @@ pub struct Agent {
     finding: Option<Box<Finding>>,
     /// `None`: this agent does not gossip.
     gossiping: Option<Box<Gossiping>>,
+    messaging: Box<Messaging>,
     waits: BTreeMap<RequestId, Wait>,
     /// What peers showed of our own word before it was known whether to believe it; `None`: it is.
     held_back: Option<BTreeMap<NodeId, TrustSync>>,
@@ -140,6 +144,7 @@ impl Agent {
         let gossiping = settings.gossip.is_some().then(|| chance.bytes());
         let gossiping =
             gossiping.and_then(|seed| Gossiping::new(&settings, me, stored.gossip, seed, now));
+        let messaging = Messaging::new(me, stored.messages, chance.bytes(), now);
         let mut agent = Self {
             main_proof: two_doors
                 .then(|| hello::sign_proof(&key, settings.instance, settings.main)),
@@ -162,6 +167,7 @@ impl Agent {
             resolver: Resolver::default(),
             finding,
             gossiping,
+            messaging,
             waits: BTreeMap::new(),
             held_back: (lost_store && joins).then(BTreeMap::new),
             last_addresses: stored.last_addresses.into_iter().collect(),
@@ -300,6 +306,7 @@ impl Agent {
         self.sweep_records(now);
         self.tend_dht(now);
         self.tend_gossip(now);
+        self.tend_messages(now);
         self.land_lookups(now);
         self.reconcile_goals(now);
         self.advance_waits(now);
@@ -327,6 +334,7 @@ impl Agent {
             self.resolver.deadline(),
             self.finding.as_deref().filter(|_| self.active()).and_then(Finding::deadline),
             self.gossiping.as_deref().filter(|_| self.active()).and_then(Gossiping::deadline),
+            Some(&self.messaging).filter(|_| self.active()).and_then(|m| m.deadline()),
             self.goals.values().filter_map(Redial::deadline).min(),
             self.waits.values().map(|w| w.deadline()).min(),
         ];

@@ -25,7 +25,7 @@ use homing_base::{InstanceId, Mono, NodeId, Seq};
 use crate::io::{DialId, Door, LinkId, LinkUp, Reach};
 use crate::limits::{
     DHT_MESSAGES_BURST, DHT_MESSAGES_PER_SECOND, GOSSIP_MESSAGES_BURST, GOSSIP_MESSAGES_PER_SECOND,
-    MESSAGES_BURST, MESSAGES_PER_SECOND, STATEMENTS_BURST, STATEMENTS_PER_MINUTE,
+    MAIL_BURST, MAIL_PER_SECOND, MESSAGES_BURST, MESSAGES_PER_SECOND, STATEMENTS_BURST, STATEMENTS_PER_MINUTE,
 };
 use crate::message::{Candidates, TrustSync};
 use liveness::Pulse;
@@ -64,6 +64,7 @@ pub(crate) struct Link {
     pub gossip_messages: Bucket,
     /// When the DHT last sent something over it.
     pub dht_sent: Mono,
+    pub mail: Bucket,
     /// A DHT request left then, and nothing was heard since.
     pub dht_waits: Option<Mono>,
 }
@@ -122,6 +123,7 @@ impl Link {
             dht_sent: now,
             dht_waits: None,
         }
+            mail: Bucket::new(now, MAIL_BURST, MAIL_PER_SECOND * 60),
     }
 
     /// When it was last of use to the DHT.

@@ -10,7 +10,7 @@ use homing_base::{
 use homing_core::dht::{Contact, Reach};
 use rusqlite::{Connection, Row};
 
-use super::{Contents, schema};
+use super::{Contents, messages, schema};
 
 /// Everything in the store. Expired records of others are left out, as is what cannot be read.
 pub(super) fn contents(
@@ -50,13 +50,14 @@ pub(super) fn contents(
         Some((record_of(row)?, row.get::<_, bool>(1).ok()?))
     })?;
     stored.gossip = gossip.into_iter().filter(|(record, _)| record.expires > now.wall).collect();
+    stored.messages = messages::load(connection, &mut damaged)?;
     contents.last_port = schema::meta(connection, "last_port")?.and_then(|p| p.parse().ok());
     contents.damaged_rows = damaged;
     Ok(contents)
 }
 
 /// All rows of a query that `read` understands; the others are counted.
-fn rows<T>(
+pub(super) fn rows<T>(
     connection: &Connection,
     sql: &str,
     damaged: &mut usize,
@@ -104,6 +105,7 @@ fn contact_of(row: &Row<'_>) -> Option<Contact<Reach>> {
     Some(Contact { id: id_of(row, 0)?, place: Reach { instance, direct, relay } })
 }
 
-fn id_of(row: &Row<'_>, column: usize) -> Option<NodeId> {
+/// A node ID in a column.
+pub(super) fn id_of(row: &Row<'_>, column: usize) -> Option<NodeId> {
     row.get::<_, [u8; 32]>(column).ok().map(NodeId)
 }

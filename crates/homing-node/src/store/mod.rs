@@ -12,6 +12,7 @@
 
 mod deferred;
 mod load;
+mod messages;
 mod schema;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use homing_core::Write;
 use homing_core::dht::{Contact, Reach};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::StoreCounts;
+use super::{StoreCounts, messages};
 
 /// Commits `batch` whole, or leaves everything as it was.
 pub(super) fn batch(
@@ -65,6 +65,7 @@ fn one(t: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
         Write::ForgetGossip(peer) => {
             run(t, "DELETE FROM gossip_entries WHERE node_id = ?1", params![peer.0])
         }
+        Write::Message(write) => messages::write(t, write),
     }
 }
 
@@ -101,6 +102,11 @@ fn addresses_text(direct: &[SocketAddr]) -> String {
     direct.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn run(t: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
+/// One statement.
+pub(super) fn run(
+    t: &Transaction<'_>,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> rusqlite::Result<()> {
     t.prepare_cached(sql)?.execute(values).map(|_| ())
 }

@@ -450,5 +450,27 @@ fn apply(disk: &mut Stored, write: Write) {
             disk.gossip.push((record, local));
         }
         Write::ForgetGossip(peer) => disk.gossip.retain(|(r, _)| r.node_id() != peer),
+        Write::Message(write) => apply_message(&mut disk.messages, write),
+    }
+}
+
+fn apply_message(disk: &mut StoredMessages, write: MessageWrite) {
+    match write {
+        MessageWrite::Outgoing(message) => disk.outgoing.push(message),
+        MessageWrite::ForgetOutgoing(number) => disk.outgoing.retain(|m| m.number != number),
+        MessageWrite::Incoming(message) => {
+            disk.incoming.retain(|m| m.number != message.number);
+            disk.incoming.push(message);
+        }
+        MessageWrite::ForgetIncoming(number) => disk.incoming.retain(|m| m.number != number),
+        MessageWrite::Seen(seen) => {
+            disk.seen.retain(|s| (s.from, s.id) != (seen.from, seen.id));
+            disk.seen.push(seen);
+        }
+        MessageWrite::ForgetSeen(from, id) => disk.seen.retain(|s| (s.from, s.id) != (from, id)),
+        MessageWrite::Subscriber(peer, topic) => disk.subscribers.push((peer, topic)),
+        MessageWrite::ForgetSubscriber(peer, topic) => {
+            disk.subscribers.retain(|s| *s != (peer, topic.clone()));
+        }
     }
 }
