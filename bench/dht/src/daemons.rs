@@ -28,12 +28,27 @@ pub struct Daemons {
     nodes: Vec<Node>,
     ids: Vec<NodeId>,
     index: HashMap<NodeId, usize>,
+    apart: bool,
     _homes: tempfile::TempDir,
 }
 
 impl Daemons {
     /// `count` agents that joined through three of them and looked around.
     pub fn start(count: usize) -> Result<Self> {
+        let mut net = Self::launch(count, false)?;
+        net.settle()?;
+        net.run(&work::warm_up(count), work::WIDTH)?;
+        Ok(net)
+    }
+
+    /// `count` agents that know nobody: what an agent weighs without connections.
+    pub fn apart(count: usize) -> Result<Self> {
+        let net = Self::launch(count, true)?;
+        std::thread::sleep(SETTLE);
+        Ok(net)
+    }
+
+    fn launch(count: usize, apart: bool) -> Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let homes = tempfile::tempdir()?;
@@ -42,7 +57,7 @@ impl Daemons {
         for i in 0..count {
             let home = homes.path().join(i.to_string());
             let mut builder = Node::builder().home(home).listen("127.0.0.1:0".parse()?);
-            if let Some(ticket) = tickets.get(i % 3).or(tickets.first()) {
+            if let Some(ticket) = tickets.get(i % 3).or(tickets.first()).filter(|_| !apart) {
                 builder = builder.peer(ticket);
             }
             let node = runtime.block_on(builder.without_api().start())?;
@@ -53,10 +68,7 @@ impl Daemons {
         }
         let ids: Vec<_> = nodes.iter().map(Node::node_id).collect();
         let index = ids.iter().enumerate().map(|(i, id)| (*id, i)).collect();
-        let mut net = Self { runtime, nodes, ids, index, _homes: homes };
-        net.settle()?;
-        net.run(&work::warm_up(count), work::WIDTH)?;
-        Ok(net)
+        Ok(Self { runtime, nodes, ids, index, apart, _homes: homes })
     }
 
     /// Until everybody knows a third of the network, then a while longer.
@@ -96,7 +108,6 @@ impl Daemons {
         let found = answer.nodes.iter().filter_map(|p| self.index.get(&p.node_id)).copied();
         let found: Vec<_> = found.collect();
         let recall = work::recall(&self.order(&key), client, &found);
-        eprintln!("DBG {} {}", answer.nodes.len(), found.len());
         Sample { good: found.len() >= work::K, recall: Some(recall), ..ended }
     }
 
@@ -151,7 +162,7 @@ impl Contender for Daemons {
     }
 
     fn can(&self, job: Job) -> bool {
-        !matches!(job, Job::Put(_))
+        !self.apart && !matches!(job, Job::Put(_))
     }
 
     fn remark(&mut self) -> String {

@@ -38,6 +38,8 @@ const NAMES: [&str; 7] = [
     "libp2p-memory",
     "libp2p-tcp",
 ];
+/// Weighed, but there is nothing to ask it.
+const APART: &str = "ours-quic-unconnected";
 const TASKS: [&str; 4] = ["full lookup", "put", "first value", "full lookup, 8 in parallel"];
 /// The task of [`TASKS`] whose measure is jobs per second.
 const PARALLEL: usize = 3;
@@ -94,6 +96,7 @@ fn start(name: &str, nodes: usize) -> Result<Box<dyn Contender>> {
     Ok(match name {
         "ours-udp" => Box::new(Ours::start(nodes, homing_core::dht::limits::ALPHA_LAST)?),
         "ours-udp-alpha3" => Box::new(Ours::start(nodes, work::ALPHA)?),
+        APART => Box::new(Daemons::apart(nodes)?),
         "ours-quic" => Box::new(Daemons::start(nodes)?),
         "mainline" => Box::new(Bittorrent::start(nodes, Clients::All)?),
         "mainline-one-client" => Box::new(Bittorrent::start(nodes, Clients::One)?),
@@ -128,7 +131,7 @@ fn compare(wishes: &Wishes) -> Result<()> {
         "\n| contender | kB/node after start | kB/node after {} jobs |\n|---|---|---|",
         3 * MEMORY_JOBS
     );
-    for name in NAMES.iter().filter(|name| wishes.wants(name)) {
+    for name in NAMES.iter().chain([&APART]).filter(|name| wishes.wants(name)) {
         let nodes = wishes.nodes.to_string();
         let args = ["--memory", name, "--nodes", nodes.as_str()];
         let status = Command::new(std::env::current_exe()?).args(args).status()?;
