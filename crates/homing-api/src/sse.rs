@@ -9,23 +9,66 @@ pub struct SseEvent {
     pub data: String,
 }
 
-/// Longest line and largest event: JSON of an event is some 500 bytes.
+/// Longest line and largest event unless said otherwise: JSON of our events is some 500 bytes.
 const EVENT_BYTES_MAX: usize = 1_024 * 1_024;
 
 /// Splits a byte stream into events. Feed with [`SseDecoder::push`], drain with [`SseDecoder::poll_event`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SseDecoder {
     line: Vec<u8>,
     current: SseEvent,
     ready: std::collections::VecDeque<SseEvent>,
+    bytes_max: usize,
+    last_id: Option<String>,
+    retry_ms: Option<u64>,
 }
 
-/// The stream holds an event larger than any we send.
+impl Default for SseDecoder {
+    fn default() -> Self {
+        Self::with_limit(EVENT_BYTES_MAX)
+    }
+}
+
+/// An event is larger than the decoder takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an event has more than {EVENT_BYTES_MAX} bytes")]
-pub struct SseTooLong;
+#[error("an event has more than {bytes_max} bytes")]
+pub struct SseTooLong {
+    /// What was taken at most.
+    pub bytes_max: usize,
+}
 
 impl SseDecoder {
+    /// A decoder of events and lines of at most `bytes_max` bytes.
+    #[must_use]
+    pub fn with_limit(bytes_max: usize) -> Self {
+        Self {
+            line: Vec::new(),
+            current: SseEvent::default(),
+            ready: std::collections::VecDeque::new(),
+            bytes_max,
+            last_id: None,
+            retry_ms: None,
+        }
+    }
+
+    /// The `id:` field read last: where to go on after a break (`Last-Event-ID`).
+    #[must_use]
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
+    /// The `retry:` field read last: how long to wait before that.
+    #[must_use]
+    pub fn retry_ms(&self) -> Option<u64> {
+        self.retry_ms
+    }
+
+    /// Forgets what was half read: the next bytes are of another connection.
+    pub fn restart(&mut self) {
+        self.line.clear();
+        self.current = SseEvent::default();
+    }
+
     /// Takes more bytes.
     ///
     /// # Errors
@@ -38,8 +81,8 @@ impl SseDecoder {
             } else {
                 self.line.push(*byte);
             }
-            if self.line.len() + self.current.data.len() > EVENT_BYTES_MAX {
-                return Err(SseTooLong);
+            if self.line.len() + self.current.data.len() > self.bytes_max {
+                return Err(SseTooLong { bytes_max: self.bytes_max });
             }
         }
         Ok(())
@@ -68,7 +111,9 @@ impl SseDecoder {
                 }
                 self.current.data.push_str(value);
             }
-            // Comments (keep-alive), `id` and `retry` mean nothing here.
+            "id" => self.last_id = Some(value.to_owned()),
+            "retry" => self.retry_ms = value.parse().ok().or(self.retry_ms),
+            // Comments keep the connection alive.
             _ => {}
         }
     }
@@ -97,8 +142,23 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_refused() {
+    fn where_to_go_on_is_known_even_without_data() {
         let mut decoder = SseDecoder::default();
-        assert_eq!(decoder.push(&vec![b'x'; EVENT_BYTES_MAX + 1]), Err(SseTooLong));
+        decoder.push(b"id: 7\nretry: 250\ndata:\n\n").unwrap();
+        assert_eq!((decoder.last_id(), decoder.retry_ms()), (Some("7"), Some(250)));
+        assert_eq!(decoder.poll_event(), None);
+        decoder.push(b"data: {\"half").unwrap();
+        decoder.restart();
+        decoder.push(b"data: 1\n\n").unwrap();
+        assert_eq!(
+            (decoder.poll_event().unwrap().data.as_str(), decoder.last_id()),
+            ("1", Some("7"))
+        );
+    }
+
+    #[test]
+    fn an_endless_line_is_refused() {
+        let mut decoder = SseDecoder::with_limit(100);
+        assert_eq!(decoder.push(&[b'x'; 101]), Err(SseTooLong { bytes_max: 100 }));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    card, completions, config, daemon, demo, dht, doctor, find, info, key, name, ping, record,
+    card, completions, config, daemon, demo, dht, doctor, find, info, key, mcp, name, ping, record,
     registry, relay, resolve, start, status, streams, tools, trust, wait,
 };
 use crate::output::Format;
@@ -104,6 +104,8 @@ pub(crate) enum Command {
     Ping(ping::PingArgs),
     Connect(streams::ConnectArgs),
     Listen(streams::ListenArgs),
+    // AGENTS
+    Mcp(mcp::McpArgs),
     // NETWORK
     Netcheck(tools::NetcheckArgs),
     Relay(relay::RelayArgs),
@@ -124,6 +126,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Discovery", &["find", "resolve", "dht", "card", "record"]),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
     ("Connect", &["ping", "connect", "listen"]),
+    ("Agents", &["mcp"]),
     ("Network", &["netcheck", "relay", "registry", "events", "metrics"]),
     ("Tools", &["config", "api", "schema", "completions"]),
 ];

@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 pub(crate) mod find;
 pub(crate) mod info;
 pub(crate) mod key;
+pub(crate) mod mcp;
 pub(crate) mod name;
 pub(crate) mod ping;
 pub(crate) mod record;
@@ -22,6 +23,7 @@ pub(crate) mod status;
 pub(crate) mod streams;
 pub(crate) mod tools;
 pub(crate) mod trust;
+pub(crate) mod tunnel;
 pub(crate) mod wait;
 
 use homing_api::ApiError;
@@ -62,6 +64,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Ping(args) => ping::run(session, &args).await,
         Command::Connect(args) => streams::connect(session, &args).await,
         Command::Listen(args) => streams::listen(session, &args).await,
+        Command::Mcp(args) => mcp::run(session, args).await,
         Command::Netcheck(args) => tools::netcheck(session, &args).await,
         Command::Relay(args) => relay::run(session, args).await,
         Command::Registry(args) => registry::run(session, args).await,
