@@ -11,6 +11,7 @@ use crate::agent::{ConfigView, Done, Info, Version};
 use crate::cards::{PublishCardRequest, PublishedCard};
 use crate::dht::{DhtLookup, DhtLookupRequest, DhtPeers, DhtStats};
 use crate::error::ApiError;
+use crate::exposures::{ExposeRequest, Exposed, Services, UnexposeRequest};
 use crate::find::{FindRequest, Found};
 use crate::network::{Doctor, Netcheck};
 use crate::operations as op;
@@ -184,6 +185,39 @@ impl Client {
     /// See the module.
     pub async fn stream_outcome(&self, id: u64) -> Result<StreamOutcome, ApiError> {
         self.fetch(&op::STREAM.replace("{id}", &id.to_string())).await
+    }
+
+    /// Put a program behind this agent's address.
+    ///
+    /// # Errors
+    /// See the module; `already_exists` when the name means something else.
+    pub async fn expose(&self, request: &ExposeRequest) -> Result<Exposed, ApiError> {
+        self.post(op::EXPOSE, request).await
+    }
+
+    /// The same as long as the events are read; the first one, `exposed`, says that it holds.
+    ///
+    /// # Errors
+    /// See the module; `already_exists` when the name means something else.
+    pub async fn expose_held(&self, request: &ExposeRequest) -> Result<EventStream, ApiError> {
+        let body = serde_json::to_vec(request).map_err(|e| internal("the request", &e))?;
+        self.stream_events(op::EXPOSE_HELD, Some(body)).await
+    }
+
+    /// What is exposed.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn services(&self) -> Result<Services, ApiError> {
+        self.fetch(op::SERVICES).await
+    }
+
+    /// Expose a service no longer.
+    ///
+    /// # Errors
+    /// See the module; `not_found`.
+    pub async fn unexpose(&self, request: &UnexposeRequest) -> Result<Done, ApiError> {
+        self.post(op::UNEXPOSE, request).await
     }
 
     /// Join through one more peer.
