@@ -4,6 +4,9 @@ use homing_core::Message;
 use homing_core::dht::wire;
 use homing_core::gossip;
 use homing_core::message::EndpointProof;
+use homing_core::session::frame::{self, Frames};
+use homing_core::session::limits::{DETACHED_MAX, REPLAY_BYTES_MAX};
+use homing_core::session::{Delivery, Session};
 
 use crate::replay::Target;
 
@@ -12,6 +15,7 @@ pub const TARGETS: &[Target] = &[
     ("message_decode", message_decode),
     ("dht_message", dht_message),
     ("gossip_message", gossip_message),
+    ("session_frames", session_frames),
 ];
 
 /// Mesh messages and the payload of an endpoint proof: what is read is written back as the same
@@ -42,5 +46,38 @@ pub fn gossip_message(data: &[u8]) {
         let bytes = gossip::wire::encode(&message);
         assert_eq!(bytes.len(), message.wire_len::<homing_base::Record>());
         assert_eq!(gossip::wire::decode(&bytes).as_ref(), Ok(&message));
+    }
+}
+
+/// Frames of a session: what is read is written back as the same bytes, however they arrive; and a
+/// host that is fed them ends in order or with a reason, holding no more than it may.
+pub fn session_frames(data: &[u8]) {
+    let Some((&piece, data)) = data.split_first() else { return };
+    let (mut frames, mut again) = (Frames::default(), Vec::new());
+    'all: for bytes in data.chunks(usize::from(piece) + 1) {
+        frames.push(bytes);
+        loop {
+            match frames.poll_frame() {
+                Ok(Some(frame)) => frame.write(&mut again),
+                Ok(None) => break,
+                Err(_) => break 'all,
+            }
+        }
+    }
+    assert!(data.starts_with(&again));
+
+    let Some((open, rest)) = data.split_first_chunk() else { return };
+    let Ok(open) = frame::read_open(open) else { return };
+    let now = homing_base::Mono(0);
+    let Ok(mut host) = Session::host(now, &open, DETACHED_MAX) else { return };
+    host.accept(now, &open);
+    let mut held = 0;
+    for bytes in rest.chunks(usize::from(piece) + 1) {
+        host.receive(now, bytes);
+        while let Some(Delivery::Bytes(bytes)) = host.poll_delivery() {
+            held += bytes.len();
+        }
+        let said = host.poll_transmit().map_or(0, |bytes| bytes.len());
+        assert!(said <= 2 * REPLAY_BYTES_MAX && held <= rest.len());
     }
 }

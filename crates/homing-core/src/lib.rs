@@ -28,6 +28,7 @@ pub mod messages;
 pub(crate) mod names;
 pub(crate) mod records;
 pub(crate) mod resolve;
+pub mod session;
 pub(crate) mod trust;
 pub mod view;
 

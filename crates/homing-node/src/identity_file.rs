@@ -26,7 +26,7 @@ pub fn generate() -> IdentityKey {
 }
 
 /// 32 bytes of the operating system's randomness.
-pub(crate) fn random_seed() -> [u8; 32] {
+pub fn random_seed() -> [u8; 32] {
     let mut seed = [0; 32];
     rustls::crypto::ring::default_provider()
         .secure_random
