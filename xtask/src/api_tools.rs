@@ -1,32 +1,56 @@
-//! Programs that others wrote against OpenAPI, for the registry's tests: a schema-driven fuzzer and a client generator.
+//! Programs that others wrote, for tests that must not believe our own: Python environments below the target folder.
 //!
-//! They live in a Python environment below the target folder, made once, with pinned versions. Without `python3` or a package
-//! index the tests that need them say that they were skipped, and are counted.
+//! Each is made once, with pinned versions. Without `python3` or a package index the tests that need them say that they were
+//! skipped, and are counted.
 
 use std::path::{Path, PathBuf};
 
 use crate::run;
 use crate::tally::{Report, Tally};
 
-/// What is installed. The fuzzer's seed means something only with its version.
-const PACKAGES: [&str; 2] = ["schemathesis==4.32.5", "openapi-python-client==0.29.1"];
-const PROGRAMS: [&str; 2] = ["schemathesis", "openapi-python-client"];
+/// One Python environment and what is in it.
+pub struct Environment {
+    /// What the report and the folder are called.
+    name: &'static str,
+    /// Names the folder to the tests.
+    pub variable: &'static str,
+    packages: &'static [&'static str],
+    /// Files below the environment that say it is whole.
+    marks: &'static [&'static str],
+}
+
+/// Against OpenAPI: a schema-driven fuzzer, whose seed means something only with its version, and a client generator.
+pub const API: Environment = Environment {
+    name: "api-tools",
+    variable: "HOMING_API_TOOLS",
+    packages: &["schemathesis==4.32.5", "openapi-python-client==0.29.1"],
+    marks: &["bin/schemathesis", "bin/openapi-python-client"],
+};
+
+/// The official SDKs of MCP and A2A, as clients and servers.
+pub const AGENTS: Environment = Environment {
+    name: "agent-tools",
+    variable: "HOMING_AGENT_TOOLS",
+    packages: &["mcp==2.3.0", "a2a-sdk[http-server]==1.3.0", "uvicorn==0.54.0"],
+    marks: &["bin/mcp", "bin/uvicorn", "bin/a2a-db"],
+};
 
 /// The environment's folder; what could not be installed is not in it.
-pub fn prepare(root: &Path, report: &mut Report) -> PathBuf {
-    let folder = run::target_dir(root).join("api-tools");
-    let has_all = || PROGRAMS.iter().all(|p| folder.join("bin").join(p).is_file());
+pub fn prepare(root: &Path, environment: &Environment, report: &mut Report) -> PathBuf {
+    let folder = run::target_dir(root).join(environment.name);
+    let has_all = || environment.marks.iter().all(|mark| folder.join(mark).is_file());
     if has_all() || !run::is_installed("python3") {
         return folder;
     }
-    report.part("API tools", || {
+    report.part(environment.name, || {
         let path = folder.to_string_lossy().into_owned();
         let made = run::program(root, "python3", &["-m", "venv", &path]).quiet()?.success;
         let pip = folder.join("bin/pip").to_string_lossy().into_owned();
         let quick = ["install", "--quiet", "--retries", "1", "--timeout", "20"];
-        let args = [&quick[..], &PACKAGES[..]].concat();
+        let args = [&quick[..], environment.packages].concat();
         if !made || !run::program(root, &pip, &args).quiet()?.success {
-            println!("could not install {}: what needs it will be skipped", PACKAGES.join(", "));
+            let packages = environment.packages.join(", ");
+            println!("could not install {packages}: what needs it will be skipped");
         }
         Ok(Tally::default())
     });

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! prepare     PostgreSQL and tools that the NAT lab needs, installed when this is root on a Debian-like system
-//! API tools   a schema-driven fuzzer and a client generator, in a Python environment of their own
+//! api-tools   a schema-driven fuzzer and a client generator, in a Python environment of their own
+//! agent-tools the official SDKs of MCP and A2A, in another
 //! release     the binary that people run; flow and lab tests start it (HOMING_BIN)
 //! workspace   unit, property, flow, corpus and documentation tests of every crate
 //! simulator   200 seeds × 200 agents
@@ -47,7 +48,8 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
         packages.push(POSTGRES_PACKAGE);
     }
     prepare(root, &packages, &mut report);
-    let tools = api_tools::prepare(root, &mut report);
+    let environments = [api_tools::API, api_tools::AGENTS];
+    let tools = environments.map(|e| (e.variable, api_tools::prepare(root, &e, &mut report)));
     report.part("release binary", || release(root, &binary));
     report.part("workspace tests", || workspace(root, &binary, &tools, has(LAB)));
     if extent == Extent::Full {
@@ -102,13 +104,19 @@ fn release(root: &Path, binary: &Path) -> Result<Tally> {
     Ok(Tally::one(ended.success))
 }
 
-fn workspace(root: &Path, binary: &Path, tools: &Path, has_lab: bool) -> Result<Tally> {
+fn workspace(
+    root: &Path,
+    binary: &Path,
+    tools: &[(&str, PathBuf)],
+    has_lab: bool,
+) -> Result<Tally> {
     let mut args = vec!["test", "--workspace", "--no-fail-fast"];
     if has_lab {
         args.extend(["--exclude", LAB]);
     }
     let tests = run::cargo(root, &args).env("HOMING_BIN", binary);
-    let ended = tests.env("HOMING_API_TOOLS", tools).stream()?;
+    let tests = tools.iter().fold(tests, |tests, (name, folder)| tests.env(name, folder));
+    let ended = tests.stream()?;
     Ok(Tally::of_libtest(&ended))
 }
 
