@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     card, completions, config, daemon, demo, dht, doctor, find, info, key, mcp, name, ping, record,
-    registry, relay, resolve, start, status, streams, tools, trust, wait,
+    registry, relay, resolve, run, start, status, streams, tools, trust, url, wait,
 };
 use crate::output::Format;
 
@@ -104,6 +104,8 @@ pub(crate) enum Command {
     Ping(ping::PingArgs),
     Connect(streams::ConnectArgs),
     Listen(streams::ListenArgs),
+    Run(run::RunArgs),
+    Url(url::UrlArgs),
     // AGENTS
     Mcp(mcp::McpArgs),
     // NETWORK
@@ -125,7 +127,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Identity", &["key", "name"]),
     ("Discovery", &["find", "resolve", "dht", "card", "record"]),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
-    ("Connect", &["ping", "connect", "listen"]),
+    ("Connect", &["ping", "connect", "listen", "run", "url"]),
     ("Agents", &["mcp"]),
     ("Network", &["netcheck", "relay", "registry", "events", "metrics"]),
     ("Tools", &["config", "api", "schema", "completions"]),

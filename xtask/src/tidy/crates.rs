@@ -16,7 +16,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "homing-node",
         &["homing-base", "homing-core", "homing-api", "homing-registry", "homing-gateway"],
     ),
-    ("homing", &["homing-base", "homing-api", "homing-registry", "homing-node"]),
+    (
+        "homing",
+        &["homing-base", "homing-api", "homing-registry", "homing-gateway", "homing-node"],
+    ),
 ];
 
 const ALLOWED: &[(&str, &[&str])] = &[

@@ -18,12 +18,14 @@ pub(crate) mod record;
 pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod resolve;
+pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod streams;
 pub(crate) mod tools;
 pub(crate) mod trust;
 pub(crate) mod tunnel;
+pub(crate) mod url;
 pub(crate) mod wait;
 
 use homing_api::ApiError;
@@ -65,6 +67,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Connect(args) => streams::connect(session, &args).await,
         Command::Listen(args) => streams::listen(session, &args).await,
         Command::Mcp(args) => mcp::run(session, args).await,
+        Command::Run(args) => run::run(session, &args).await,
+        Command::Url(args) => url::run(session, &args).await,
         Command::Netcheck(args) => tools::netcheck(session, &args).await,
         Command::Relay(args) => relay::run(session, args).await,
         Command::Registry(args) => registry::run(session, args).await,

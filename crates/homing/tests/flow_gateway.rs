@@ -1,0 +1,320 @@
+//! Programs that know nothing of Homing reach an agent's service through the gateway. Each row of `docs/clients.md` is a test here.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::{Finished, Home, PATIENCE, agent, befriend, relay};
+
+/// One HTTP/1.1 connection on stdin and stdout: tells what was asked, and two events with a pause that only the client ends.
+const SERVICE: &str = r#"
+import sys
+from http.server import BaseHTTPRequestHandler
+class Service(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def setup(self):
+        self.rfile, self.wfile, self.connection = sys.stdin.buffer, sys.stdout.buffer, None
+    def finish(self): pass
+    def log_message(self, *args): pass
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
+        text = "%s %s %s %s" % (self.command, self.path, self.headers["host"], body)
+        self.send_response(200)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+        self.wfile.flush()
+    do_GET = do_POST = answer
+Service(None, ("127.0.0.1", 0), None)
+"#;
+
+/// `my-agent` trusts and reaches `agent-b`, which offers the service `app`.
+struct World {
+    me: Home,
+    other: Home,
+    listener: Child,
+    _relay: Home,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.listener.kill().unwrap();
+        self.listener.wait().unwrap();
+    }
+}
+
+impl World {
+    /// `None`, and said so, without Python: the service is written in it.
+    fn new(test: &str) -> Option<Self> {
+        if Command::new("python3").arg("--version").output().is_err() {
+            println!("SKIPPED: {test}: `python3` is missing");
+            return None;
+        }
+        let (relay, url) = relay();
+        let (me, other) = (agent("my-agent", &url), agent("agent-b", &url));
+        befriend(&me, &other, "agent-b");
+        let script = other.path("service.py");
+        std::fs::write(&script, SERVICE).unwrap();
+        let exec = format!("exec python3 {}", script.display());
+        let mut listener = other.command(&["listen", "app", "--exec", &exec]);
+        let listener = listener.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let world = Self { me, other, listener, _relay: relay };
+        let deadline = Instant::now() + PATIENCE;
+        while !world.get().starts_with("HTTP/1.1 200 ") {
+            assert!(Instant::now() < deadline, "{}", world.get());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(world)
+    }
+
+    /// What `homing url agent-b app --json` says.
+    fn url(&self, key: &str) -> String {
+        self.me.json(&["url", "agent-b", "app"])[key].as_str().unwrap().to_owned()
+    }
+
+    /// A plain request of the path router; the whole answer.
+    fn get(&self) -> String {
+        let url = self.url("url");
+        let (host, path) = url["http://".len()..].split_at(url[7..].find('/').unwrap());
+        let mut stream = std::net::TcpStream::connect(host).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// A program of its own, without a proxy in its environment.
+    fn plain(&self, program: &str, args: &[&str]) -> Finished {
+        let mut command = Command::new(program);
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        support::finished(command.args(args).output().unwrap())
+    }
+
+    /// The program by `homing run`.
+    fn run(&self, args: &[&str]) -> Finished {
+        self.me.run(&[&["run", "--"], args].concat())
+    }
+}
+
+/// The path form: `homing url` pasted into any client.
+fn is_answer(done: &Finished, asked: &str) {
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.stdout.contains(asked), "{done:?}");
+}
+
+const ASKED: &str = "POST /x?y app.agent-b.agent.internal hello";
+
+#[test]
+fn curl_by_path_proxy_and_socks() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        println!("SKIPPED: curl: it is missing");
+        return;
+    }
+    let Some(world) = World::new("curl") else { return };
+    let (path, proxied) = (world.url("url") + "x?y", world.url("proxied_url") + "x?y");
+    let (proxy, socks) = (world.url("http_proxy"), world.url("socks_proxy"));
+    let post = ["-sS", "--fail", "-d", "hello"];
+    let curl = |args: &[&str]| world.plain("curl", &[&post, args].concat());
+    is_answer(&curl(&[&path]), ASKED);
+    is_answer(&curl(&["-x", &proxy, &proxied]), ASKED);
+    is_answer(&curl(&["-x", &proxy, "--proxytunnel", &proxied]), ASKED);
+    is_answer(&curl(&["-x", &socks, &proxied]), ASKED);
+    is_answer(&curl(&["--http1.0", &path]), ASKED);
+    is_answer(&world.run(&[&["curl"], &post[..], &[&proxied]].concat()), ASKED);
+    let found = world.me.json(&["resolve", "agent-b"]);
+    let address = found["peer"]["address"].as_str().unwrap();
+    let by_address = world.me.json(&["url", address, "app"])["url"].as_str().unwrap().to_owned();
+    assert_eq!(curl(&[&by_address]).code, 0);
+
+    let missing = curl(&["-i", &path.replace("/app/", "/nothing/")]);
+    assert_eq!(missing.code, 22, "{missing:?}");
+    let missing = world.plain("curl", &["-sS", &path.replace("/app/", "/nothing/")]);
+    assert!(missing.stdout.contains("\"code\":\"no_such_service\""), "{missing:?}");
+    let nobody = world.run(&["curl", "-sS", "http://app.nobody.agent.internal/"]);
+    assert!(nobody.stdout.contains("\"code\":\"not_found\""), "{nobody:?}");
+}
+
+/// The interpreter that has a library; `None`, and said so, when there is none.
+fn python(library: &str) -> Option<PathBuf> {
+    let tools = std::env::var_os("HOMING_API_TOOLS").map(|t| PathBuf::from(t).join("bin/python"));
+    let has = |python: &PathBuf| {
+        let import = format!("import {library}");
+        Command::new(python).args(["-c", &import]).output().is_ok_and(|o| o.status.success())
+    };
+    let found = tools.into_iter().chain(["python3".into()]).find(has);
+    if found.is_none() {
+        println!("SKIPPED: {library}: no Python here has it");
+    }
+    found
+}
+
+/// A Python client: by path without settings, by name as `homing run` sets it up.
+fn python_client(library: &str, program: &str) {
+    let Some(python) = python(library) else { return };
+    let Some(world) = World::new(library) else { return };
+    let python = python.to_str().unwrap();
+    let path = world.url("url") + "x?y";
+    is_answer(&world.plain(python, &["-c", program, &path]), ASKED);
+    let proxied = world.url("proxied_url") + "x?y";
+    is_answer(&world.run(&[python, "-c", program, &proxied]), ASKED);
+}
+
+#[test]
+fn python_requests() {
+    let post = "import requests, sys\nprint(requests.post(sys.argv[1], data='hello').text)";
+    python_client("requests", post);
+}
+
+#[test]
+fn python_httpx() {
+    let post = "import httpx, sys\nprint(httpx.post(sys.argv[1], content='hello').text)";
+    python_client("httpx", post);
+}
+
+#[test]
+fn python_aiohttp() {
+    let post = "
+import aiohttp, asyncio, sys
+async def main():
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        async with session.post(sys.argv[1], data='hello') as answer:
+            print(await answer.text())
+asyncio.run(main())";
+    python_client("aiohttp", post);
+}
+
+const FETCH: &str =
+    "fetch(process.argv[1], {method: 'POST', body: 'hello'}).then(a => a.text()).then(console.log)";
+
+/// The major version of Node.js here.
+fn node() -> Option<u32> {
+    let version = Command::new("node").arg("--version").output().ok()?;
+    String::from_utf8(version.stdout).ok()?.trim_start_matches('v').split('.').next()?.parse().ok()
+}
+
+#[test]
+fn node_fetch_by_path() {
+    if node().is_none_or(|major| major < 18) {
+        println!("SKIPPED: Node.js fetch: there is no Node.js from version 18 on");
+        return;
+    }
+    let Some(world) = World::new("Node.js fetch") else { return };
+    is_answer(&world.plain("node", &["-e", FETCH, &(world.url("url") + "x?y")]), ASKED);
+}
+
+#[test]
+fn node_fetch_by_name() {
+    if node().is_none_or(|major| major < 24) {
+        println!("SKIPPED: Node.js fetch through a proxy: there is no Node.js from version 24 on");
+        return;
+    }
+    let Some(world) = World::new("Node.js fetch through a proxy") else { return };
+    is_answer(&world.run(&["node", "-e", FETCH, &(world.url("proxied_url") + "x?y")]), ASKED);
+}
+
+const GO: &str = r#"package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+)
+
+func main() {
+	answer, err := http.Post(os.Args[1], "text/plain", strings.NewReader("hello"))
+	if err != nil {
+		panic(err)
+	}
+	text, err := io.ReadAll(answer.Body)
+	fmt.Println(string(text), err)
+}
+"#;
+
+#[test]
+fn go_net_http() {
+    if Command::new("go").arg("version").output().is_err() {
+        println!("SKIPPED: Go net/http: `go` is missing");
+        return;
+    }
+    let Some(world) = World::new("Go net/http") else { return };
+    let (source, program) = (world.me.path("main.go"), world.me.path("client"));
+    std::fs::write(&source, GO).unwrap();
+    let (source, program) = (source.to_str().unwrap(), program.to_str().unwrap());
+    let built = world.plain("go", &["build", "-o", program, source]);
+    assert_eq!(built.code, 0, "{built:?}");
+    is_answer(&world.plain(program, &[&(world.url("url") + "x?y")]), ASKED);
+    is_answer(&world.run(&[program, &(world.url("proxied_url") + "x?y")]), ASKED);
+}
+
+#[test]
+fn run_is_the_program_and_mesh_only_keeps_it_among_agents() {
+    let mut home = Home::new();
+    home.start(&["--listen", "127.0.0.1:0"]);
+    assert_eq!(home.run(&["run", "--", "sh", "-c", "exit 7"]).code, 7);
+    assert_eq!(home.run(&["run", "sh", "-c", "exit 8"]).code, 8);
+    assert_eq!(home.failure(&["run", "--", "no-such-program"])["code"], "not_found");
+    let proxy = home.run(&["run", "--mesh-only", "--", "sh", "-c", "echo $HTTPS_PROXY"]).stdout;
+    let (_, host) = proxy.trim().split_once("mesh-only@").unwrap();
+
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = elsewhere.local_addr().unwrap();
+    let connect = |credentials: &str| {
+        let mut stream = std::net::TcpStream::connect(host).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{credentials}\r\n").unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        String::from_utf8_lossy(&status).into_owned()
+    };
+    assert_eq!(connect(""), "HTTP/1.1 200");
+    assert_eq!(connect("Proxy-Authorization: Basic bWVzaC1vbmx5Og==\r\n"), "HTTP/1.1 403");
+}
+
+#[test]
+fn every_daemon_has_a_port_and_a_busy_one_is_said() {
+    let mut home = Home::new();
+    home.start(&["--listen", "127.0.0.1:0", "--set", "gateway.listen=127.0.0.1:0"]);
+    let served = home.json(&["info"])["gateway"].clone();
+    let url = served["url"].as_str().unwrap().to_owned();
+    let shown = home.run(&["url", "agent-b"]);
+    assert_eq!(shown.stdout, format!("{url}/@agent-b/http/\n"), "{shown:?}");
+    assert!(home.run(&["info"]).stdout.contains(&url));
+    assert_eq!(home.failure(&["url", "not a name"])["code"], "usage");
+
+    let listen = served["listen"].as_str().unwrap();
+    let mut second = Home::new();
+    second.start(&["--listen", "127.0.0.1:0", "--set", &format!("gateway.listen={listen}")]);
+    let info = second.json(&["info"]);
+    assert_eq!(info["gateway"], serde_json::Value::Null);
+    let health = info["health"].as_array().unwrap();
+    assert!(health.iter().any(|item| item["code"] == "gateway_off"), "{health:?}");
+    assert_eq!(second.failure(&["url", "agent-b"])["code"], "not_found");
+    let refused = Home::new().failure(&["daemon", "run", "--set", "gateway.listen=0.0.0.0:7420"]);
+    assert_eq!(refused["code"], "config_invalid");
+}
+
+#[test]
+fn who_is_no_longer_trusted_is_cut_off_at_once() {
+    let Some(world) = World::new("revocation") else { return };
+    assert!(world.get().starts_with("HTTP/1.1 200 "), "over a stream that is kept");
+    world.other.json(&["trust", "revoke", "my-agent", "--yes"]);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = world.get();
+        assert!(!answer.starts_with("HTTP/1.1 200 "), "revoked: {answer}");
+        if answer.starts_with("HTTP/1.1 403 ") && answer.contains("peer_not_trusted") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{answer}");
+    }
+}
