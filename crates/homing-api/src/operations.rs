@@ -69,6 +69,7 @@ operations! {
     LISTEN    "POST" "/v1/listen"       [], Some("ListenRequest"), "homing.incoming_stream/v1" Events "Expose a service; streams arrive as events";
     STREAM_TAKE "POST" "/v1/streams/{id}" [], None, "raw bytes" Upgrade "Carry one accepted stream";
     STREAM    "GET"  "/v1/streams/{id}" [], None, "homing.stream/v1" Json "What became of a stream";
+    STREAM_ABORT "POST" "/v1/streams/{id}/abort" [], None, "homing.done/v1" Json "End a stream so that the peer sees a break, not an end";
     EXPOSE    "POST" "/v1/services"     [], Some("ExposeRequest"), "homing.exposed/v1" Json "Put a program behind this agent's address";
     SERVICES  "GET"  "/v1/services"     [], None, "homing.services/v1" Json "What is exposed";
     UNEXPOSE  "POST" "/v1/services/rm"  [], Some("UnexposeRequest"), "homing.done/v1" Json "Expose a service no longer, and end its streams";

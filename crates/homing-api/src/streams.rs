@@ -8,8 +8,9 @@
 //!             event: stream  data: IncomingStream      within 10 s take it with
 //!           POST /v1/streams/{id}  Connection: Upgrade → 101, then raw bytes
 //! ends:     GET /v1/streams/{id} → StreamOutcome: a socket cannot tell "ended" from "broken", this can
+//!           POST /v1/streams/{id}/abort: nor can closing one
 //! ```
-//! The last 256 outcomes are remembered.
+//! The last 1,024 outcomes are remembered. A number is not used again by a later run of the daemon.
 
 use homing_base::Service;
 use serde::{Deserialize, Serialize};

@@ -220,6 +220,14 @@ impl Client {
         self.post(op::UNEXPOSE, request).await
     }
 
+    /// End a stream so that the peer sees a break, not an end: what closing the socket cannot say.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn abort_stream(&self, id: u64) -> Result<Done, ApiError> {
+        self.post(&op::STREAM_ABORT.replace("{id}", &id.to_string()), &()).await
+    }
+
     /// Join through one more peer.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use homing_api::{
 use serde::Deserialize;
 
 use super::answer::{Answer, Failed, body, json};
-use super::{Caller, sse, upgrade};
+use super::{Caller, messages, sse, upgrade};
 use crate::VERSION;
 use crate::node::Node;
 use crate::streams::Stream;
@@ -32,8 +32,8 @@ pub(super) struct ApiState {
     pub(super) waiting: Arc<Mutex<BTreeMap<u64, Stream>>>,
 }
 
-type Body = Result<Bytes, BytesRejection>;
-type Here = State<ApiState>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
+pub(super) type Here = State<ApiState>;
 
 /// All operations of one node.
 pub(super) fn router(node: Node) -> Router {
@@ -55,6 +55,7 @@ pub(super) fn router(node: Node) -> Router {
         .route(op::CONNECT, post(upgrade::connect))
         .route(op::LISTEN, post(sse::listen))
         .route(op::STREAM, get(upgrade::outcome).post(upgrade::take))
+        .route(op::STREAM_ABORT, post(upgrade::abort))
         .route(op::PEERS, post(add_peer))
         .route(op::DHT_PEERS, get(dht_peers))
         .route(op::DHT_LOOKUP, post(dht_lookup))
@@ -67,6 +68,7 @@ pub(super) fn router(node: Node) -> Router {
         .route(op::METRICS, get(metrics))
         .route(op::EVENTS, get(sse::events))
         .route(op::STOP, post(stop))
+        .merge(messages::routes())
         .fallback(no_operation)
         .method_not_allowed_fallback(no_operation)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
+use homing_api::agent::Done;
 use homing_api::streams::StreamOutcome;
 use homing_api::{
     ApiError, Code, HEADER_PEER, HEADER_PROTOCOL, HEADER_STREAM, Schema, UPGRADE_PROTOCOL,
@@ -71,6 +72,19 @@ pub(super) async fn take(
     Ok(carry(switch, stream))
 }
 
+/// `POST /v1/streams/{id}/abort`.
+pub(super) async fn abort(State(state): State<ApiState>, Path(id): Path<u64>) -> Answer<Done> {
+    let stream = state.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    let changed = match stream {
+        Some(stream) => {
+            stream.abort();
+            true
+        }
+        None => state.node.shared.streams.abort(id),
+    };
+    Ok(Json(Done { schema: Schema::new(), changed }))
+}
+
 /// `GET /v1/streams/{id}`.
 pub(super) async fn outcome(
     State(state): State<ApiState>,
@@ -78,7 +92,7 @@ pub(super) async fn outcome(
 ) -> Answer<StreamOutcome> {
     let entry = state.node.shared.streams.find(id).ok_or_else(|| {
         ApiError::new(Code::NotFound, format!("nothing is known about stream {id}"))
-            .why("the last 256 streams of this run are remembered")
+            .why("the last 1,024 streams of this run are remembered")
     })?;
     let (stream_state, error) = entry.state();
     Ok(Json(StreamOutcome {

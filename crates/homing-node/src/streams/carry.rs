@@ -21,14 +21,15 @@ impl Stream {
     /// Why it broke; [`crate::Node`] remembers it under [`Stream::id`] as well.
     pub async fn carry(
         self,
-        from_local: impl AsyncRead + Unpin,
-        to_local: impl AsyncWrite + Unpin,
+        mut from_local: impl AsyncRead + Unpin,
+        mut to_local: impl AsyncWrite + Unpin,
     ) -> Result<(), ApiError> {
         let Stream { mut send, mut recv, open } = self;
         let entry = open.entry.clone();
         let mut severed = entry.severed.subscribe();
-        let out = outward(&entry, from_local, &mut send);
-        let inn = inward(&entry, &mut recv, to_local);
+        // The local end stays open until the outcome is noted: who sees it close may ask at once.
+        let out = outward(&entry, &mut from_local, &mut send);
+        let inn = inward(&entry, &mut recv, &mut to_local);
         let ended = tokio::select! {
             ended = async { tokio::try_join!(out, inn) } => ended.map(|_| ()),
             _ = severed.wait_for(|severed| *severed) => Ok(()),
@@ -40,6 +41,21 @@ impl Stream {
         recv.stop(RESET_LOCAL).ok();
         Err(error)
     }
+}
+
+impl Stream {
+    /// Ends it so that the peer sees a break, not an end.
+    pub fn abort(self) {
+        let Stream { mut send, mut recv, open } = self;
+        open.entry.end(Err(gone()));
+        send.reset(RESET_LOCAL).ok();
+        recv.stop(RESET_LOCAL).ok();
+    }
+}
+
+/// The local end went away before its end.
+pub(super) fn gone() -> ApiError {
+    ApiError::new(Code::StreamBroken, "the local end is gone")
 }
 
 /// Local bytes to the peer.

@@ -32,7 +32,7 @@ use crate::driver::Request;
 use crate::transport::{IncomingStream, OpenedStream};
 
 /// Ended streams whose outcome can still be asked for.
-pub const OUTCOMES_MAX: usize = 256;
+pub const OUTCOMES_MAX: usize = 1_024;
 /// Accepted streams that wait for their listener; more are refused as overload.
 pub const BACKLOG_MAX: usize = 64;
 
@@ -160,7 +160,7 @@ impl Streams {
             me: me.clone(),
             requests,
             tables: Mutex::default(),
-            next_id: AtomicU64::new(1),
+            next_id: AtomicU64::new(first_id()),
             counts: StreamCounts::default(),
         })
     }
@@ -246,6 +246,14 @@ impl Streams {
         }
     }
 
+    /// The local end of a stream is gone. Whether there was such a stream.
+    pub(crate) fn abort(&self, id: u64) -> bool {
+        let Some(entry) = self.tables().open.get(&id).cloned() else { return false };
+        entry.end(Err(carry::gone()));
+        entry.severed.send_replace(true);
+        true
+    }
+
     /// The node stops.
     pub(crate) fn end_all(&self) {
         let entries: Vec<_> = self.tables().open.values().cloned().collect();
@@ -305,6 +313,12 @@ impl Streams {
     fn tables(&self) -> std::sync::MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Above every number of an earlier run, whose outcomes somebody may still ask for; below 2^53, which
+/// every JSON reader takes. A run would need more than 1,024 streams per millisecond to catch up.
+fn first_id() -> u64 {
+    crate::clock::wall().0 << 10
 }
 
 fn refusal_of(failure: &Failure) -> Refusal {
