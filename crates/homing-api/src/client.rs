@@ -4,6 +4,7 @@
 //! `version_incompatible`, `timeout` and `internal` for what happened on the way.
 
 mod calls;
+mod messages;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

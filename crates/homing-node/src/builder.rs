@@ -28,13 +28,14 @@ use crate::gateway_role::GatewayRole;
 use crate::health::Health;
 use crate::home::{Home, HomeError, HomeLock};
 use crate::identity_file::{self, IdentityFileError};
+use crate::mailroom::Mailroom;
 use crate::node::{Node, REQUESTS_MAX, Shared};
 use crate::registry_role::{self, RegistryRole, RegistryStartError};
 use crate::relay::RelayError;
 use crate::relay_role::RelayRole;
 use crate::store::{Contents, Deferred, Store, StoreError};
 use crate::streams::Streams;
-use crate::transport::{Transport, TransportConfig, TransportError, TransportEvent};
+use crate::transport::{Proxy, Transport, TransportConfig, TransportError, TransportEvent};
 
 /// How to start a node.
 ///
@@ -161,6 +162,7 @@ impl Builder {
             contents,
             relay,
             registry,
+            proxy: if self.environment { Proxy::from_environment()? } else { None },
             takeover: self.takeover,
         };
         ground.run(lock, socket).await
@@ -210,6 +212,7 @@ struct Ground {
     contents: Contents,
     relay: Option<RelayRole>,
     registry: Option<(RegistryRole, registry_role::Prepared)>,
+    proxy: Option<Proxy>,
     takeover: bool,
 }
 
@@ -229,6 +232,7 @@ impl Ground {
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
         let streams = Streams::new(requests.clone());
         let events = Arc::new(Events::default());
+        let mailroom = Arc::new(Mailroom::default());
         let relay = self.relay.take().map(Arc::new);
         let (registry, prepared) = self.registry.take().unzip();
         let (ended_sender, ended) = watch::channel(None);
@@ -241,6 +245,7 @@ impl Ground {
             streams: streams.clone(),
             events: events.clone(),
             health: health.clone(),
+            mailroom: mailroom.clone(),
             relay: relay.clone(),
             replies: BTreeMap::new(),
             next_request: 0,
@@ -264,6 +269,7 @@ impl Ground {
             events,
             heard,
             health,
+            mailroom,
             store_counts: driver.store_counts.clone(),
             relay,
             registry,
@@ -274,6 +280,8 @@ impl Ground {
         };
         let node = Node { shared: Arc::new(shared) };
         tokio::spawn(node.clone().serve_cards());
+        tokio::spawn(node.clone().serve_files());
+        tokio::spawn(node.clone().fetch_files());
         if let (Some(role), Some(prepared)) = (&node.shared.registry, prepared) {
             drop(prepared.serve(&node, role));
         }
@@ -293,6 +301,8 @@ impl Ground {
             publish_addresses: self.config.publish_addresses,
             public: self.config.relay.enabled,
             identity: Some(self.key.clone()),
+            congestion: self.config.congestion,
+            proxy: self.proxy.clone(),
         };
         if let Some(addr) = self.config.listen {
             return Transport::bind(config(vec![addr])).await;

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::dht_watch::DhtWatch;
 use crate::events::Events;
 use crate::health::Health;
+use crate::mailroom::Mailroom;
 use crate::relay_role::RelayRole;
 use crate::store::{Deferred, Store, StoreCounts, StoreError};
 use crate::streams::Streams;
@@ -42,6 +43,7 @@ pub(crate) struct Driver {
     pub(crate) streams: Arc<Streams>,
     pub(crate) events: Arc<Events>,
     pub(crate) health: Arc<Health>,
+    pub(crate) mailroom: Arc<Mailroom>,
     pub(crate) relay: Option<Arc<RelayRole>>,
     pub(crate) store_counts: Arc<StoreCounts>,
     pub(crate) replies: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Failure>>>,
@@ -228,8 +230,13 @@ impl Driver {
         if matches!(event, Event::Published { .. }) {
             self.introduce();
         }
-        debug!(target: "homing::event", ?event, "notice");
+        if !matches!(event, Event::Message(_)) {
+            debug!(target: "homing::event", ?event, "notice");
+        }
         self.health.on_notice(&event);
+        if let Event::Message(event) = &event {
+            self.mailroom.on_event(event);
+        }
         self.events.notice(&event, &self.agent, self.clock.now());
     }
 }

@@ -8,7 +8,7 @@ use homing_api::peers::PeerSummary;
 use homing_api::{Schema, Stamp};
 use homing_base::{Address, NodeId, Now, RelayRef};
 use homing_core::Agent;
-use homing_core::io::Event;
+use homing_core::io::{Event, MessageEvent};
 use homing_core::view::PeerView;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
@@ -153,7 +153,37 @@ fn describe(event: &Event, who: &dyn Fn(&NodeId) -> PeerSummary) -> Described {
             let say = |p: &str| format!("{name} means {p} here, another agent now claims it");
             about("name_moved", pinned, &say, json!({"name": name, "claimant": claimant}))
         }
+        Event::Message(event) => describe_message(event, who),
         other => describe_general(other, who),
+    }
+}
+
+/// Bodies are for whoever reads the inbox.
+fn describe_message(event: &MessageEvent, who: &dyn Fn(&NodeId) -> PeerSummary) -> Described {
+    let about = |kind, peer: &NodeId, say: &str, detail| {
+        let peer = who(peer);
+        let message = format!("{say} {}", peer.label());
+        (kind, Some(peer), message, detail)
+    };
+    match event {
+        MessageEvent::Arrived(message) => about(
+            "message_received",
+            &message.from,
+            "a message arrived from",
+            json!({"id": message.parcel.id, "topic": message.parcel.topic}),
+        ),
+        MessageEvent::Offered { from, id } => {
+            about("file_offered", from, "a file is being fetched from", json!({"id": id}))
+        }
+        MessageEvent::Delivered { to, id } => {
+            about("message_delivered", to, "a message was delivered to", json!({"id": id}))
+        }
+        MessageEvent::Failed { to, id, why } => about(
+            "message_failed",
+            to,
+            "a message was not delivered to",
+            json!({"id": id, "why": why}),
+        ),
     }
 }
 

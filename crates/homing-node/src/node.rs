@@ -22,6 +22,7 @@ use crate::events::Events;
 use crate::gateway_role::GatewayRole;
 use crate::health::Health;
 use crate::home::Home;
+use crate::mailroom::Mailroom;
 use crate::problem;
 use crate::registry_role::RegistryRole;
 use crate::relay_role::RelayRole;
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     /// Records that gossip brings.
     pub(crate) heard: tokio::sync::broadcast::Sender<homing_base::Record>,
     pub(crate) health: Arc<Health>,
+    /// Messages that arrive, and what became of those that were sent.
+    pub(crate) mailroom: Arc<Mailroom>,
     pub(crate) store_counts: Arc<StoreCounts>,
     pub(crate) relay: Option<Arc<RelayRole>>,
     pub(crate) registry: Option<RegistryRole>,

@@ -10,6 +10,7 @@
 //! everything: there is one kind of local user.
 
 mod answer;
+mod messages;
 mod router;
 mod sse;
 mod upgrade;

@@ -25,13 +25,15 @@ const TAKE_MAX: Duration = Duration::from_secs(10);
 /// A comment on an idle stream, so that both ends notice when the other is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-fn respond(stream: impl Events<Item = SseEvent> + Send + 'static) -> Response {
+/// A response of events, kept alive.
+pub(super) fn respond(stream: impl Events<Item = SseEvent> + Send + 'static) -> Response {
     use futures_util::StreamExt;
     let events = stream.map(Ok::<_, Infallible>);
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
-fn event(kind: &str, data: &impl Serialize) -> SseEvent {
+/// One event with JSON in it.
+pub(super) fn event(kind: &str, data: &impl Serialize) -> SseEvent {
     let text = serde_json::to_string(data).expect("API types serialise");
     SseEvent::default().event(kind).data(text)
 }

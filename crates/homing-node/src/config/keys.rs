@@ -43,6 +43,7 @@ keys! {
     "peers" List "" "peers to join through: tickets or ADDRESS@HOST:PORT";
     "publish_addresses" Bool "false" "publish direct addresses to everybody";
     "services" List "" "services to advertise, such as mcp or 8080";
+    "transport.congestion" Text "bbr3" "how fast to send: bbr3, cubic or newreno";
     "record_lifetime" Text "24h" "life of the published record, 1m to 24h";
     "log.level" Text "info" "error, warn, info, debug, trace, or directives";
     "relay.enabled" Bool "false" "carry packets for others";
@@ -65,6 +66,7 @@ keys! {
     "gateway.enabled" Bool "true" "serve programs on this machine: paths, HTTP proxy and SOCKS5 on one loopback port";
     "gateway.listen" Text "" "loopback TCP address; unset: 127.0.0.1:7420, or any free port when that one is taken";
     "gateway.mesh_only" Bool "false" "reach only agents through the gateway's proxies, no other hosts";
+    "messages.file_bytes_max" Number "1073741824" "the largest file that is fetched when a peer sends one";
     "registry.enabled" Bool "false" "serve an HTTP registry of agents";
     "registry.listen" Text "127.0.0.1:7400" "TCP address of the registry";
     "registry.database" Text "" "postgres://USER@HOST/DATABASE; unset: SQLite in the home";

@@ -13,7 +13,8 @@ use homing_core::io::PeerHint;
 
 use super::keys::{KEYS, Key};
 use super::{
-    Config, ConfigError, GossipConfig, LogConfig, RelayAccess, RelayConfig, TrustConfig, file,
+    Config, ConfigError, GossipConfig, LogConfig, MessagesConfig, RelayAccess, RelayConfig,
+    TrustConfig, file,
 };
 
 /// A value before its meaning is known.
@@ -167,6 +168,7 @@ impl Layers {
             peers: self.list("peers", peer_hint)?,
             publish_addresses: self.bool("publish_addresses"),
             services: self.list("services", parsed)?,
+            congestion: self.one("transport.congestion", parsed)?,
             record_lifetime: self.one("record_lifetime", record_lifetime)?,
             log: LogConfig { level: self.one("log.level", log_level)? },
             relay: self.relay()?,
@@ -174,6 +176,9 @@ impl Layers {
             registry: self.registry()?,
             gateway: self.gateway()?,
             gossip: GossipConfig { enabled: self.bool("gossip.enabled") },
+            messages: MessagesConfig {
+                file_bytes_max: self.number("messages.file_bytes_max", 0, 1 << 50)?,
+            },
             trust: TrustConfig { lifetime: self.maybe("trust.lifetime", duration)? },
         })
     }

@@ -33,6 +33,8 @@ pub(crate) use layers::peer_hint;
 pub use layers::{Layers, Origin, Setting, Value};
 pub use registry::{RegistryConfig, RegistryDatabase};
 
+use crate::transport::Congestion;
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -51,6 +53,8 @@ pub struct Config {
     pub publish_addresses: bool,
     /// Services to advertise in the record. Default: none; a hint only, grants decide.
     pub services: Vec<Service>,
+    /// How fast to send over a path that loses packets. Default [`Congestion::Bbr3`], by measurement.
+    pub congestion: Congestion,
     /// How long the own record lives. Default 24 h, the most it may: peers find a sleeping laptop
     /// again, and publishing at half of it costs nothing.
     pub record_lifetime: Duration,
@@ -62,6 +66,8 @@ pub struct Config {
     pub dht: DhtConfig,
     /// Gossip.
     pub gossip: GossipConfig,
+    /// Messages between agents.
+    pub messages: MessagesConfig,
     /// The registry role.
     pub registry: RegistryConfig,
     /// The gateway.
@@ -76,6 +82,14 @@ pub struct GossipConfig {
     /// Whether this node takes part. Default `true`: names are found at once, and what was
     /// published is known when its origin is gone. The own record names relays, no addresses.
     pub enabled: bool,
+}
+
+/// Messages between agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessagesConfig {
+    /// The largest file that is fetched when a trusted peer sends one, in bytes. Default 1 GiB: a peer must not
+    /// fill the disk by mistake. 0: no files but empty ones.
+    pub file_bytes_max: u64,
 }
 
 /// Logging.

@@ -4,13 +4,14 @@
 mod agent;
 mod dht;
 mod find;
+mod messages;
 mod network;
 mod peers;
 mod trust;
 
 use homing_api::Stamp;
 use homing_api::network::NetworkFacts;
-use homing_api::peers::{PeerStatus, PeerSummary};
+use homing_api::peers::{Path, PathKind, PeerStatus, PeerSummary};
 use homing_api::trust::{TrustFacts, TrustState as ApiTrustState};
 use homing_base::statement::SignedStatement;
 use homing_base::{NodeId, Now, Service, StatementKind, Wall};
@@ -60,13 +61,14 @@ fn trust_facts(trust: &TrustView) -> TrustFacts {
 /// A peer's whole status, with the reason for its path.
 fn status_of(shared: &Shared, peer: &PeerView, now: Now) -> PeerStatus {
     let best = paths::best(peer, &shared.transport);
+    let path = explained(shared, peer, now, best.path);
     let reason = reason(shared, peer, now);
     let (streams, received_bytes, sent_bytes) = shared.streams.traffic(peer.node_id);
     let record = peer.record.as_ref();
     let heard = best.link.map(|_| now.wall);
     PeerStatus {
         peer: summary_of(peer),
-        path: best.path,
+        path,
         rtt_ms: best.rtt.map(millis),
         last_seen: heard.or(peer.last_seen).map(Stamp),
         trust: trust_facts(&peer.trust),
@@ -85,9 +87,18 @@ fn status_of(shared: &Shared, peer: &PeerView, now: Now) -> PeerStatus {
     }
 }
 
+/// A path with the reason why it is what it is.
+fn explained(shared: &Shared, peer: &PeerView, now: Now, path: Path) -> Path {
+    let reason = match path.kind {
+        PathKind::Direct => Some(Reason::direct()),
+        _ => reason(shared, peer, now),
+    };
+    let (reason, reason_text) = reason.map(|r| (r.code.to_owned(), r.text)).unzip();
+    Path { reason, reason_text, ..path }
+}
+
 /// Why a peer's path is not direct; `None` when it is.
 fn reason(shared: &Shared, peer: &PeerView, now: Now) -> Option<Reason> {
-    use homing_api::peers::PathKind;
     let best = paths::best(peer, &shared.transport);
     let label = summary_of(peer).label();
     // Relay nodes and passers-by: nobody asked for a direct path with them.
