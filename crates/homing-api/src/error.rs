@@ -68,6 +68,7 @@ table! {
     Internal            "internal"              1 500 false "A defect or an unexpected failure of the system.";
     DiskFull            "disk_full"             1 507 true  "There is no space left to keep state.";
     RateLimited         "rate_limited"          1 429 true  "Too many requests; see retry_after_ms.";
+    AgentFailed         "agent_failed"          1 502 false "The agent at the other end refused, or did not make sense.";
     LimitReached        "limit_reached"         1 429 false "A bound of the node was reached.";
     Usage               "usage"                 2 400 false "The request makes no sense as written.";
     NotFound            "not_found"             3 404 false "Nothing of that name or number exists or was found.";

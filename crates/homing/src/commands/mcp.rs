@@ -11,6 +11,7 @@
 mod bridge;
 mod clients;
 mod connect;
+mod expose;
 mod headers;
 mod install;
 mod relay;
@@ -43,6 +44,11 @@ pub(crate) struct McpArgs {
 
 #[derive(Debug, Subcommand)]
 enum McpCommand {
+    /// Offer an MCP server to trusted peers, across restarts
+    #[command(
+        after_help = "Examples:\n  homing mcp expose -- uvx mcp-server-git          # one process per client\n  homing mcp expose --name files -- ./files.py\n  homing mcp expose --url http://127.0.0.1:8000/mcp\n  homing expose list                               # and: homing expose rm mcp"
+    )]
+    Expose(expose::ExposeArgs),
     /// A peer's MCP server on standard input and output, as MCP clients start it
     #[command(
         after_help = "Examples:\n  homing mcp connect agent-b\n  homing mcp connect agent-b/files --retry"
@@ -62,6 +68,7 @@ enum McpCommand {
 
 pub(crate) async fn run(session: &Session, args: McpArgs) -> Outcome {
     match args.command {
+        McpCommand::Expose(args) => expose::run(session, &args).await,
         McpCommand::Connect(args) => connect::run(session, &args).await,
         McpCommand::Install(args) => install::run(session, &args),
         McpCommand::Serve(args) => serve::run(session, &args).await,

@@ -7,7 +7,7 @@ use homing_api::{ApiError, Client, Code};
 use homing_base::{PublicKey, Service};
 use homing_registry::cards::signature::{self, Keys, Signer, Verdict};
 use homing_registry::cards::wire::{self, Validators};
-use homing_registry::cards::{Card, Dialect, FetchError, Fetcher, WELL_KNOWN_PATH};
+use homing_registry::cards::{Card, Dialect, FetchError, Fetcher, FetcherConfig, WELL_KNOWN_PATH};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -121,6 +121,12 @@ pub(super) async fn get(
     let made = CardFile::of(file, &found.bytes);
     session.out.result(&made, || vec![made.file.clone()], || format!("✓ {}\n", made.file));
     Ok(OK)
+}
+
+/// The card that a peer's record names, checked against it.
+pub(crate) async fn of_trusted_peer(session: &Session, peer: &str) -> Result<Vec<u8>, ApiError> {
+    let found = of_peer(session, peer, &Fetcher::new(FetcherConfig::default())).await?;
+    Ok(found.bytes)
 }
 
 async fn find(session: &Session, what: &str, fetcher: &Fetcher) -> Result<Found, ApiError> {

@@ -2,11 +2,13 @@
 //!
 //! Arguments are checked by their types before the daemon sees them; what they mean, the daemon checks.
 
+use std::path::Path;
 use std::time::Duration;
 
+use homing_api::exposures::{ExposeRequest, Exposed, Target, UnexposeRequest};
 use homing_api::find::FindRequest;
 use homing_api::trust::{ApproveRequest, HandshakeRequest};
-use homing_api::{ApiError, Code};
+use homing_api::{ApiError, Client, Code};
 use homing_base::Service;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::CallToolResult;
@@ -70,6 +72,22 @@ pub(super) struct Approve {
     services: Option<Vec<String>>,
     /// For how many seconds; left out: as asked for
     lifetime_s: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expose {
+    /// A port, HOST:PORT, a URL, unix:/PATH or the absolute path of a directory
+    target: String,
+    /// What peers call it; left out: the port, or what the path is called
+    name: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Unexpose {
+    /// The service
+    name: String,
 }
 
 #[tool_router(router = reading, vis = "pub(super)")]
@@ -144,6 +162,14 @@ impl Agent {
     )]
     async fn netcheck(&self, Parameters(of): Parameters<MaybePeer>) -> CallToolResult {
         answer(self.client.netcheck(of.peer.as_deref()).await)
+    }
+
+    #[tool(
+        description = "What this agent exposes to trusted peers",
+        annotations(title = "Services", read_only_hint = true, open_world_hint = false)
+    )]
+    async fn services(&self) -> CallToolResult {
+        answer(self.client.services().await)
     }
 
     #[tool(
@@ -227,13 +253,64 @@ impl Agent {
     async fn revoke(&self, Parameters(of): Parameters<Peer>) -> CallToolResult {
         answer(self.client.revoke(&of.peer).await)
     }
+
+    #[tool(
+        description = "Offer a program of this machine to trusted peers, across restarts. Ask the user before",
+        annotations(
+            title = "Expose a service",
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = true
+        )
+    )]
+    async fn expose(&self, Parameters(what): Parameters<Expose>) -> CallToolResult {
+        answer(expose(&self.client, what).await)
+    }
+
+    #[tool(
+        description = "Offer a service no longer; its streams end",
+        annotations(
+            title = "Stop exposing",
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = true
+        )
+    )]
+    async fn unexpose(&self, Parameters(what): Parameters<Unexpose>) -> CallToolResult {
+        let rm = async |name| self.client.unexpose(&UnexposeRequest { name }).await;
+        match service(&what.name) {
+            Ok(name) => answer(rm(name).await),
+            Err(error) => answer::<()>(Err(error)),
+        }
+    }
+}
+
+/// Commands are for people: a model may not choose what peers run here.
+async fn expose(client: &Client, what: Expose) -> Result<Exposed, ApiError> {
+    let target = Target::parse(&what.target, Path::new("/"))?;
+    if matches!(target, Target::Unix { .. } | Target::Directory { .. }) {
+        let path = what.target.strip_prefix("unix:").unwrap_or(&what.target);
+        if !path.starts_with('/') {
+            return Err(ApiError::new(Code::Usage, format!("{path} is not absolute")));
+        }
+    }
+    target.check()?;
+    let request = ExposeRequest::new(target);
+    let request = match what.name {
+        Some(name) => request.named(service(&name)?),
+        None => request,
+    };
+    client.expose(&request).await
+}
+
+fn service(text: &str) -> Result<Service, ApiError> {
+    text.parse().map_err(|e: homing_base::name::LabelError| {
+        ApiError::new(Code::Usage, format!("{text:?} is no service")).why(e.to_string())
+    })
 }
 
 fn services(texts: Option<Vec<String>>) -> Result<Option<Vec<Service>>, ApiError> {
-    let parse = |text: String| {
-        text.parse().map_err(|e: homing_base::name::LabelError| {
-            ApiError::new(Code::Usage, format!("{text:?} is no service")).why(e.to_string())
-        })
-    };
-    texts.map(|texts| texts.into_iter().map(parse).collect()).transpose()
+    texts.map(|texts| texts.iter().map(|text| service(text)).collect()).transpose()
 }
