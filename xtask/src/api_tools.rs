@@ -35,6 +35,20 @@ pub const AGENTS: Environment = Environment {
     marks: &["bin/mcp", "bin/uvicorn", "bin/a2a-db"],
 };
 
+/// HTTP, WebSocket and gRPC clients that people use in Python, for the gateway.
+pub const CLIENTS: Environment = Environment {
+    name: "client-tools",
+    variable: "HOMING_CLIENT_TOOLS",
+    packages: &[
+        "requests==2.34.2",
+        "httpx==0.28.1",
+        "aiohttp==3.14.5",
+        "websockets==17.4",
+        "grpcio==1.85.1",
+    ],
+    marks: &["bin/normalizer", "bin/httpx", "bin/websockets"],
+};
+
 /// The environment's folder; what could not be installed is not in it.
 pub fn prepare(root: &Path, environment: &Environment, report: &mut Report) -> PathBuf {
     let folder = run::target_dir(root).join(environment.name);

@@ -48,7 +48,7 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
         packages.push(POSTGRES_PACKAGE);
     }
     prepare(root, &packages, &mut report);
-    let environments = [api_tools::API, api_tools::AGENTS];
+    let environments = [api_tools::API, api_tools::AGENTS, api_tools::CLIENTS];
     let tools = environments.map(|e| (e.variable, api_tools::prepare(root, &e, &mut report)));
     report.part("release binary", || release(root, &binary));
     report.part("workspace tests", || workspace(root, &binary, &tools, has(LAB)));

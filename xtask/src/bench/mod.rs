@@ -1,7 +1,8 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|swarm]` and `… bench dht [ARGS]`.
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|swarm]` and `… bench dht [ARGS]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
 //! `registry` asks a registry over HTTP and registers with it, beside a bare axum route in the same process;
+//! `gateway` puts a request through the gateway beside a direct one;
 //! `agent` measures the release binary as a user meets it: start, memory, the gap of a move; `swarm` runs
 //! fifty daemons in one DHT and kills half of them (only when named); `dht` puts our DHT beside others and
 //! takes arguments of its own (see `bench/dht`). Not
@@ -26,11 +27,12 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         println!("== dht: ours, libp2p-kad and mainline in one process, interleaved rounds");
         return dht::measure(root, rest);
     }
-    if let Some(unknown) =
-        args.iter().find(|a| !["streams", "agent", "registry", "swarm"].contains(&a.as_str()))
+    if let Some(unknown) = args
+        .iter()
+        .find(|a| !["streams", "agent", "registry", "gateway", "swarm"].contains(&a.as_str()))
     {
         bail!(
-            "no measurement is called `{unknown}`; there are: streams, agent, registry, swarm, dht"
+            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, swarm, dht"
         );
     }
     let wanted = |name: &str| args.is_empty() || args.iter().any(|a| a == name);
@@ -51,6 +53,11 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         good &= run::cargo(root, &bench).stream()?.success;
         println!("== registry: storage of 100,000 cards, SQLite and PostgreSQL");
         let bench = ["bench", "--quiet", "-p", "homing-registry", "--bench", "storage"];
+        good &= run::cargo(root, &bench).stream()?.success;
+    }
+    if wanted("gateway") {
+        println!("== gateway: small requests over one connection, the service on the same machine");
+        let bench = ["bench", "--quiet", "-p", "homing-gateway", "--bench", "overhead"];
         good &= run::cargo(root, &bench).stream()?.success;
     }
     if args.iter().any(|a| a == "swarm") {
