@@ -51,6 +51,21 @@ pub struct Path {
     pub kind: PathKind,
     /// `ip:port` of a direct path, `host:port` of the relay of a relayed one.
     pub remote: Option<String>,
+    /// Why it is what it is, for programs: one code of the table in `docs/paths.md`, such as
+    /// `direct`, `punching` or `symmetric_nat_remote`; absent where nobody asks for a direct path.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The same for people.
+    #[serde(default)]
+    pub reason_text: Option<String>,
+}
+
+impl Path {
+    /// A path that nobody gave a reason for yet.
+    #[must_use]
+    pub fn new(kind: PathKind, remote: Option<String>) -> Self {
+        Self { kind, remote, reason: None, reason_text: None }
+    }
 }
 
 /// `GET /v1/status[?peer=]`: the peers of this agent.
@@ -90,9 +105,7 @@ pub struct PeerStatus {
     pub streams: u32,
     /// Why the path is what it is, when it is not direct.
     pub why: Option<String>,
-    /// The same for programs: `symmetric_nat_both`, `symmetric_nat_local`, `symmetric_nat_remote`,
-    /// `udp_blocked_local`, `udp_blocked_remote`, `no_common_family`, `relay_forced`, `firewall`,
-    /// `connecting` or `offline`.
+    /// The same for programs: [`Path::reason`], except that a direct path has none here.
     #[serde(default)]
     pub why_code: Option<String>,
     /// What to try about it.
@@ -105,7 +118,7 @@ pub struct PeerStatus {
     pub record_expires: Option<Stamp>,
     /// The relays its record names.
     pub relays: Vec<RelayRef>,
-    /// Program version it told.
+    /// Program version it told; `None` while there is no link.
     pub software: Option<String>,
     /// It is in the routing table of the DHT.
     #[serde(default)]

@@ -13,6 +13,8 @@ pub const LINKS_PER_PEER_MAX: usize = 4;
 pub const LINKS_STRANGERS_MAX: usize = 256;
 /// A link must have proven itself after this long.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Characters that are kept of the program version which a peer tells.
+pub const SOFTWARE_CHARS_MAX: usize = 64;
 /// Silence after which a link is probed.
 pub const SILENCE_PROBE: Duration = Duration::from_millis(800);
 /// From the probe to giving the link up: 2 s of silence in all.

@@ -31,6 +31,8 @@ pub struct PeerView {
     pub last_seen: Option<Wall>,
     /// What it said about its own network.
     pub network: Option<Network>,
+    /// The program version that it told on a live link.
+    pub software: Option<String>,
     /// Our newest statement has not been confirmed by the peer yet.
     pub undelivered: bool,
     /// It answers strangers' questions, and is asked by us.

@@ -1,4 +1,8 @@
 //! How packets reach a peer, and *why* not more directly: from what both sides measured.
+//!
+//! Each end tells the other what it knows of its own network (`Candidates`, mesh message 7), so both
+//! ends name the same cause, each from its own side: `symmetric_nat_local` here is
+//! `symmetric_nat_remote` there. The codes are stable; `docs/paths.md` has the table.
 
 use std::time::Duration;
 
@@ -13,6 +17,9 @@ use crate::transport::{PathView, Transport, Via};
 
 /// How long hole punching may take before it counts as failed.
 const PUNCHING_MAX: Duration = Duration::from_secs(10);
+/// The same where one side's NAT is symmetric: the other side's decides, and it has answered by then or
+/// never will.
+const PUNCHING_SYMMETRIC_MAX: Duration = Duration::from_secs(2);
 
 /// The best path of a peer.
 #[derive(Clone, Debug)]
@@ -36,7 +43,7 @@ pub(crate) fn best(peer: &PeerView, transport: &Transport) -> BestPath {
         },
         None => {
             let kind = if peer.links.is_empty() { PathKind::Offline } else { PathKind::Connecting };
-            BestPath { path: Path { kind, remote: None }, rtt: None, link: None }
+            BestPath { path: Path::new(kind, None), rtt: None, link: None }
         }
     }
 }
@@ -44,10 +51,8 @@ pub(crate) fn best(peer: &PeerView, transport: &Transport) -> BestPath {
 /// A transport path in API form.
 pub(crate) fn of_view(view: &PathView) -> Path {
     match &view.via {
-        Via::Direct(addr) => Path { kind: PathKind::Direct, remote: Some(addr.to_string()) },
-        Via::Relay(relay) => {
-            Path { kind: PathKind::Relay, remote: Some(relay.authority().to_owned()) }
-        }
+        Via::Direct(addr) => Path::new(PathKind::Direct, Some(addr.to_string())),
+        Via::Relay(relay) => Path::new(PathKind::Relay, Some(relay.authority().to_owned())),
     }
 }
 
@@ -62,7 +67,7 @@ pub(crate) fn words(path: &Path) -> String {
     }
 }
 
-/// Why a path is not direct.
+/// Why a path is what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reason {
     /// Stable, e.g. `symmetric_nat_both`.
@@ -74,6 +79,11 @@ pub(crate) struct Reason {
 impl Reason {
     fn new(code: &'static str, text: impl Into<String>, hint: Option<&str>) -> Self {
         Self { code, text: text.into(), hint: hint.map(str::to_owned) }
+    }
+
+    /// The reason of a direct path.
+    pub(crate) fn direct() -> Self {
+        Self::new("direct", "packets go from address to address", None)
     }
 }
 
@@ -88,7 +98,14 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) age: Option<Duration>,
 }
 
-/// The reason of a relayed path.
+impl Circumstances<'_> {
+    /// The link is younger than `time`, or not there yet.
+    fn is_young(&self, time: Duration) -> bool {
+        self.age.is_none_or(|age| age < time)
+    }
+}
+
+/// The reason of a path that is not direct.
 pub(crate) fn why_relayed(c: &Circumstances<'_>) -> Reason {
     let peer = c.peer;
     if c.trust != TrustState::Mutual {
@@ -101,21 +118,22 @@ pub(crate) fn why_relayed(c: &Circumstances<'_>) -> Reason {
     };
     blocked(peer, c.ours, theirs)
         .or_else(|| no_common_family(peer, c.ours, theirs))
-        .or_else(|| symmetric(peer, c.ours, theirs))
-        .unwrap_or_else(|| unpunched(peer, c.age))
-}
-
-fn udp_blocked(network: Network) -> bool {
-    network.udp_v4 == Some(false) && network.udp_v6 != Some(true)
+        .or_else(|| symmetric(c, theirs))
+        .unwrap_or_else(|| unpunched(c))
 }
 
 fn blocked(peer: &str, ours: Network, theirs: Network) -> Option<Reason> {
-    let hint = Some("let UDP out on that network, or leave it relayed: it works, only slower");
-    if udp_blocked(ours) {
-        return Some(Reason::new("udp_blocked_local", "UDP is blocked on this network", hint));
-    }
-    udp_blocked(theirs)
-        .then(|| Reason::new("udp_blocked_remote", format!("UDP is blocked at {peer}"), hint))
+    let blocked = |n: Network| n.udp_v4 == Some(false) && n.udp_v6 != Some(true);
+    let (code, text) = match (blocked(ours), blocked(theirs)) {
+        (true, true) => {
+            ("udp_blocked_both", format!("UDP is blocked on this network and at {peer}"))
+        }
+        (true, false) => ("udp_blocked_local", "UDP is blocked on this network".to_owned()),
+        (false, true) => ("udp_blocked_remote", format!("UDP is blocked at {peer}")),
+        (false, false) => return None,
+    };
+    let hint = "let UDP out on that network, or leave it relayed: it works, only slower";
+    Some(Reason::new(code, text, Some(hint)))
 }
 
 fn no_common_family(peer: &str, ours: Network, theirs: Network) -> Option<Reason> {
@@ -130,10 +148,12 @@ fn no_common_family(peer: &str, ours: Network, theirs: Network) -> Option<Reason
     Some(Reason::new("no_common_family", text, Some("enable IPv6 on the network that lacks it")))
 }
 
-fn symmetric(peer: &str, ours: Network, theirs: Network) -> Option<Reason> {
-    let varies = |n: Network| n.mapping_varies == Some(true);
-    let (code, text) = match (varies(ours), varies(theirs)) {
+fn symmetric(c: &Circumstances<'_>, theirs: Network) -> Option<Reason> {
+    let (peer, varies) = (c.peer, |n: Network| n.mapping_varies == Some(true));
+    let (code, text) = match (varies(c.ours), varies(theirs)) {
         (true, true) => ("symmetric_nat_both", format!("symmetric NAT here and at {peer}")),
+        (false, false) => return None,
+        _ if c.is_young(PUNCHING_SYMMETRIC_MAX) => return Some(punching()),
         (true, false) => {
             ("symmetric_nat_local", format!("symmetric NAT here, and {peer} is not public"))
         }
@@ -141,18 +161,21 @@ fn symmetric(peer: &str, ours: Network, theirs: Network) -> Option<Reason> {
             "symmetric_nat_remote",
             format!("symmetric NAT at {peer}, and this agent is not public"),
         ),
-        (false, false) => return None,
     };
     let hint = "forward one UDP port to one of the two and set listen to it";
     Some(Reason::new(code, text, Some(hint)))
 }
 
-fn unpunched(peer: &str, age: Option<Duration>) -> Reason {
-    if age.is_none_or(|age| age < PUNCHING_MAX) {
-        return Reason::new("connecting", "a direct path is being looked for", None);
+fn unpunched(c: &Circumstances<'_>) -> Reason {
+    if c.is_young(PUNCHING_MAX) {
+        return punching();
     }
-    let text = format!("a firewall between this agent and {peer} drops direct packets");
+    let text = format!("a firewall between this agent and {} drops direct packets", c.peer);
     Reason::new("firewall", text, Some("let UDP through, or set listen to a port that is open"))
+}
+
+fn punching() -> Reason {
+    Reason::new("punching", "a direct path is being looked for", None)
 }
 
 /// The age of a link at `now`.
@@ -177,21 +200,40 @@ mod tests {
     const V6: Network = Network { udp_v4: Some(false), udp_v6: Some(true), ..CONE };
 
     fn code(ours: Network, theirs: impl Into<Option<Network>>) -> &'static str {
-        let age = Some(Duration::from_secs(60));
+        at_age(Duration::from_secs(60), ours, theirs)
+    }
+
+    fn at_age(age: Duration, ours: Network, theirs: impl Into<Option<Network>>) -> &'static str {
         let (theirs, trust) = (theirs.into(), TrustState::Mutual);
-        why_relayed(&Circumstances { peer: "p", trust, ours, theirs, age }).code
+        why_relayed(&Circumstances { peer: "p", trust, ours, theirs, age: Some(age) }).code
     }
 
     #[test]
     fn the_reason_follows_from_what_both_sides_measured() {
-        assert_eq!(code(SYMMETRIC, SYMMETRIC), "symmetric_nat_both");
-        assert_eq!(code(SYMMETRIC, CONE), "symmetric_nat_local");
-        assert_eq!(code(CONE, SYMMETRIC), "symmetric_nat_remote");
-        assert_eq!(code(BLOCKED, SYMMETRIC), "udp_blocked_local");
-        assert_eq!(code(CONE, BLOCKED), "udp_blocked_remote");
         assert_eq!(code(CONE, V6), "no_common_family");
         assert_eq!(code(CONE, CONE), "firewall");
         assert_eq!(code(CONE, None), "connecting");
+    }
+
+    #[test]
+    fn both_ends_name_the_same_cause_each_from_its_side() {
+        let seen = [
+            (SYMMETRIC, SYMMETRIC, "symmetric_nat_both", "symmetric_nat_both"),
+            (SYMMETRIC, CONE, "symmetric_nat_local", "symmetric_nat_remote"),
+            (BLOCKED, SYMMETRIC, "udp_blocked_local", "udp_blocked_remote"),
+            (BLOCKED, BLOCKED, "udp_blocked_both", "udp_blocked_both"),
+        ];
+        for (a, b, from_a, from_b) in seen {
+            assert_eq!((code(a, b), code(b, a)), (from_a, from_b));
+        }
+    }
+
+    #[test]
+    fn a_young_link_is_being_punched() {
+        let second = Duration::from_secs(1);
+        assert_eq!(at_age(second, CONE, CONE), "punching");
+        assert_eq!(at_age(second, SYMMETRIC, CONE), "punching");
+        assert_eq!(at_age(second, SYMMETRIC, SYMMETRIC), "symmetric_nat_both");
     }
 
     #[test]

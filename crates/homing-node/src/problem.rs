@@ -375,7 +375,9 @@ impl From<&TransportError> for homing_api::ApiError {
                 .hint("choose another: homing config set listen 0.0.0.0:PORT, or unset it"),
             TransportError::Bind { .. } => ApiError::new(Code::ConfigInvalid, error.to_string())
                 .hint("homing config set listen to an address of this machine"),
-            TransportError::Roots { .. } | TransportError::Relay { .. } => {
+            TransportError::Roots { .. }
+            | TransportError::Proxy { .. }
+            | TransportError::Relay { .. } => {
                 ApiError::new(Code::ConfigInvalid, error.to_string()).hint("homing config list")
             }
             _ => ApiError::new(Code::Internal, error.to_string()).hint("homing doctor"),

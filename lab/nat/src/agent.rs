@@ -144,6 +144,17 @@ impl Agent {
         Ok(())
     }
 
+    /// Stops every thread of the daemon as a suspended machine does (`true`), or lets it go on.
+    ///
+    /// # Errors
+    /// When there is no daemon.
+    pub fn suspend(&self, asleep: bool) -> Result<()> {
+        let child = self.daemon.as_ref().context("no daemon to suspend")?;
+        let mut kill = Command::new("kill");
+        kill.args([if asleep { "-STOP" } else { "-CONT" }, &child.id().to_string()]);
+        exec::must(kill, "").map(drop)
+    }
+
     /// Stops the daemon as a user would.
     ///
     /// # Errors
@@ -262,7 +273,9 @@ impl Drop for Agent {
 pub struct Relay {
     url: String,
     process: Lines,
-    _home: TempDir,
+    namespace: Namespace,
+    address: Ipv4Addr,
+    home: TempDir,
 }
 
 impl Relay {
@@ -272,20 +285,36 @@ impl Relay {
     /// When it prints none within 5 s.
     pub fn start(host: &Host) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("hl-").tempdir()?;
-        let address: Ipv4Addr = host.address();
-        let mut command = host.namespace().command(binary().map_err(anyhow::Error::msg)?);
+        let (namespace, address) = (host.namespace().clone(), host.address());
+        let (url, process) = Self::run(&namespace, address, home.path())?;
+        Ok(Self { url, process, namespace, address, home })
+    }
+
+    /// Starts it again after [`Self::kill`]: the same port, the same certificate.
+    ///
+    /// # Errors
+    /// When it does not come up within 5 s, or under another URL.
+    pub fn restart(&mut self) -> Result<()> {
+        let (url, process) = Self::run(&self.namespace, self.address, self.home.path())?;
+        ensure!(url == self.url, "the relay came back as {url}, not {}", self.url);
+        self.process = process;
+        Ok(())
+    }
+
+    fn run(namespace: &Namespace, address: Ipv4Addr, home: &Path) -> Result<(String, Lines)> {
+        let mut command = namespace.command(binary().map_err(anyhow::Error::msg)?);
         command.args(["relay", "serve", "--hostname", &address.to_string(), "-o", "jsonl"]);
-        command.env("HOMING_HOME", home.path());
-        let log = fs::File::create(home.path().join("lab.log"))?;
+        command.env("HOMING_HOME", home);
+        let log = fs::File::create(home.join("lab.log"))?;
         command.stderr(log);
         let process = Lines::start(command)?;
         let Some((_, line)) = process.next(Duration::from_secs(5)) else {
-            let log = fs::read_to_string(home.path().join("lab.log")).unwrap_or_default();
+            let log = fs::read_to_string(home.join("lab.log")).unwrap_or_default();
             bail!("the relay printed nothing: {log}");
         };
         let said: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
         let url = said["relay"].as_str().with_context(|| format!("no relay URL in {line}"))?;
-        Ok(Self { url: url.to_owned(), process, _home: home })
+        Ok((url.to_owned(), process))
     }
 
     /// What `--relay` takes.

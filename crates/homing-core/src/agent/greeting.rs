@@ -101,6 +101,7 @@ impl Agent {
             link.brief |= link.dial.is_none() && hello.brief == Some(true);
             link.dht = hello.dht;
             link.place = Some(Reach::of(&record));
+            link.software = hello.software.as_deref().map(hello::software);
         }
         self.on_proven(now, id, &record, hello.public == Some(true));
     }

@@ -30,6 +30,7 @@ impl Agent {
             links: self.link_views(peer),
             last_seen: self.last_seen.get(&peer).copied(),
             network: self.candidates.get(&peer).map(|door| door.network),
+            software: self.links.of(peer).find_map(|link| link.software.clone()),
             undelivered: crate::trust::is_undelivered(now, &pair),
             neighbour: self.is_neighbour(peer),
         }

@@ -9,6 +9,7 @@ use homing_base::{
     IdentityKey, InstanceId, Now, PublicKey, Record, RecordError, UnverifiedRecord, cbor,
 };
 
+use crate::limits::SOFTWARE_CHARS_MAX;
 use crate::message::{ByeReason, EndpointProof, Hello, MESH_VERSION};
 
 /// Header, two keys and a signature: an honest proof has 153 bytes.
@@ -81,4 +82,8 @@ pub(crate) fn verify(now: Now, hello: &Hello, remote: InstanceId) -> Result<Reco
         return Err(HelloError::Endpoint);
     }
     Ok(record)
+}
+/// The program version that a peer tells, fit to be shown: printable and short.
+pub(crate) fn software(told: &str) -> String {
+    told.chars().filter(|c| !c.is_control()).take(SOFTWARE_CHARS_MAX).collect()
 }

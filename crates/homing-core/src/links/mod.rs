@@ -60,6 +60,8 @@ pub(crate) struct Link {
     pub dht: Option<bool>,
     /// Where the peer's record says it is.
     pub place: Option<Reach>,
+    /// The program version that the peer told, cut to what is shown.
+    pub software: Option<String>,
     pub dht_messages: Bucket,
     pub gossip_messages: Bucket,
     /// When the DHT last sent something over it.
@@ -114,6 +116,7 @@ impl Link {
             brief: false,
             dht: None,
             place: None,
+            software: None,
             dht_messages: Bucket::new(now, DHT_MESSAGES_BURST, DHT_MESSAGES_PER_SECOND * 60),
             gossip_messages: Bucket::new(
                 now,

@@ -176,3 +176,10 @@ fn only_the_identity_can_bind_an_endpoint_to_its_run() {
     assert!(!hello::binds(&key.public(), run, endpoint(3), Some(&proof)));
     assert!(!hello::binds(&key.public(), run, main, Some(&proof[1..])));
 }
+
+#[test]
+fn a_peers_software_is_short_and_printable() {
+    assert_eq!(hello::software("homing 0.1.0"), "homing 0.1.0");
+    assert_eq!(hello::software("a\u{1b}[2Jb"), "a[2Jb");
+    assert_eq!(hello::software(&"x".repeat(1_000)).len(), crate::limits::SOFTWARE_CHARS_MAX);
+}

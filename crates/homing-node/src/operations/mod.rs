@@ -82,7 +82,7 @@ fn status_of(shared: &Shared, peer: &PeerView, now: Now) -> PeerStatus {
         sequence: record.map(|r| r.sequence.0),
         record_expires: record.map(|r| Stamp(r.expires)),
         relays: record.map(|r| r.relays.clone()).unwrap_or_default(),
-        software: None,
+        software: peer.software.clone(),
         dht: false,
     }
 }

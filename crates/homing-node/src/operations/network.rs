@@ -7,7 +7,7 @@ use homing_api::peers::PathKind;
 use homing_api::{ApiError, Schema};
 use homing_core::message::Network;
 
-use super::{network_of, reason};
+use super::{explained, network_of, reason};
 use crate::events::summary_of;
 use crate::health::ITEMS;
 use crate::node::Node;
@@ -41,6 +41,7 @@ impl Node {
         let (view, now) = (self.view(peer).await?, self.now());
         let reason = reason(&self.shared, &view, now);
         let path = paths::best(&view, &self.shared.transport).path;
+        let path = explained(&self.shared, &view, now, path);
         let direct = match path.kind {
             PathKind::Direct => path.remote.as_deref().and_then(|a| a.parse().ok()),
             _ => None,

@@ -15,7 +15,7 @@ use homing_core::io::{Layer, LinkId, Resolution as Resolved, TrustState};
 use homing_core::view::{DhtView, PeerView};
 use homing_core::{Answer, Command};
 
-use super::{millis, status_of};
+use super::{explained, millis, status_of, view_of};
 use crate::config::peer_hint;
 use crate::events::summary;
 use crate::node::{Node, peer_ref, unexpected};
@@ -62,15 +62,21 @@ impl Node {
                 schema: Schema::new(),
                 peer: self.summary(peer).await?,
                 rtt_ms: millis(rtt),
-                path: self.path_of(link),
+                path: self.path_of(peer, link).await?,
             }),
             other => Err(unexpected(&other)),
         }
     }
 
-    fn path_of(&self, link: LinkId) -> Path {
-        let offline = Path { kind: PathKind::Connecting, remote: None };
-        self.shared.transport.path(link).map_or(offline, |view| paths::of_view(&view))
+    async fn path_of(&self, peer: NodeId, link: LinkId) -> Result<Path, ApiError> {
+        let offline = Path::new(PathKind::Connecting, None);
+        let path = self.shared.transport.path(link).map_or(offline, |view| paths::of_view(&view));
+        let now = self.now();
+        let view = self.query(move |agent| view_of(agent, peer, now)).await?;
+        Ok(match view {
+            Some(view) => explained(&self.shared, &view, now, path),
+            None => path,
+        })
     }
 
     /// The current, proven record of an agent.

@@ -45,15 +45,18 @@ impl Doors {
     pub(super) async fn open(
         config: &TransportConfig,
         book: &Arc<RelayBook>,
+        porch: Option<&url::Url>,
     ) -> Result<Self, TransportError> {
+        let base = |key, relays| base(config, book, porch, key, relays);
         let two = !config.relays.is_empty() && !config.publish_addresses && !config.public;
         let (front_key, main_key) = (SecretKey::generate(), SecretKey::generate());
         let front_id = if two { front_key.public() } else { main_key.public() };
         let passes = Passes::sign(config, front_id, main_key.public());
-        let main = bind_main(config, book, main_key, passes.main.as_deref()).await?;
+        let main = base(main_key, relay_map(book, passes.main.as_deref()));
+        let main = bind_main(config, main).await?;
         let front = if two {
             let relays = relay_map(book, passes.front.as_deref());
-            let builder = base(book, front_key, relays).clear_ip_transports();
+            let builder = base(front_key, relays).clear_ip_transports();
             builder.alpns(vec![ALPN_MESH.to_vec()]).bind().await.map_err(endpoint_error)?
         } else {
             main.clone()
@@ -128,16 +131,10 @@ pub(super) fn instance_of(endpoint: &Endpoint) -> InstanceId {
     InstanceId(*endpoint.id().as_bytes())
 }
 
-async fn bind_main(
-    config: &TransportConfig,
-    book: &Arc<RelayBook>,
-    key: SecretKey,
-    pass: Option<&str>,
-) -> Result<Endpoint, TransportError> {
+async fn bind_main(config: &TransportConfig, base: Builder) -> Result<Endpoint, TransportError> {
     check_free(&config.listen)?;
-    let mut builder = base(book, key, relay_map(book, pass))
-        .alpns(vec![ALPN_MESH.to_vec(), ALPN_STREAM.to_vec()])
-        .clear_ip_transports();
+    let mut builder =
+        base.alpns(vec![ALPN_MESH.to_vec(), ALPN_STREAM.to_vec()]).clear_ip_transports();
     for (addr, options) in sockets(&config.listen) {
         builder = builder
             .bind_addr_with_opts(addr, options)
@@ -187,13 +184,24 @@ fn check_free(listen: &[SocketAddr]) -> Result<(), TransportError> {
     Ok(())
 }
 
-fn base(book: &Arc<RelayBook>, key: SecretKey, relays: RelayMap) -> Builder {
+fn base(
+    config: &TransportConfig,
+    book: &Arc<RelayBook>,
+    porch: Option<&url::Url>,
+    key: SecretKey,
+    relays: RelayMap,
+) -> Builder {
     let verifier = book.verifier();
     let tls = CaTlsConfig::custom_server_cert_verifier(Arc::new(move |_| Ok(verifier.clone())));
     let mut probes = NetReportConfig::default();
     probes.captive_portal_check = false;
     let mode = if relays.is_empty() { RelayMode::Disabled } else { RelayMode::Custom(relays) };
-    Endpoint::builder(presets::Minimal)
+    let builder = Endpoint::builder(presets::Minimal);
+    let builder = match porch {
+        Some(porch) => builder.proxy_url(porch.clone()),
+        None => builder,
+    };
+    builder
         .secret_key(key)
         .relay_mode(mode)
         .ca_tls_config(tls)
@@ -203,6 +211,7 @@ fn base(book: &Arc<RelayBook>, key: SecretKey, relays: RelayMap) -> Builder {
             QuicTransportConfig::builder()
                 .max_concurrent_bidi_streams(limits::STREAMS_PER_CONNECTION_MAX.into())
                 .max_concurrent_uni_streams(0_u32.into())
+                .congestion_controller_factory(config.congestion.factory())
                 .build(),
         )
 }

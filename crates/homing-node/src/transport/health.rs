@@ -96,6 +96,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, tasks: &Tasks) {
             failures: 0,
             waiting: 0,
             denied: false,
+            looked: false,
         };
         tasks.spawn(doctor.watch());
     }
@@ -111,6 +112,8 @@ struct Doctor {
     failures: u32,
     waiting: u32,
     denied: bool,
+    /// The first look is over: iroh has had its time to choose a home.
+    looked: bool,
 }
 
 /// Where iroh stands with a relay that is, or was, its home.
@@ -148,9 +151,11 @@ impl Doctor {
         }
         let alone = self.shared.book.configured().len() == 1;
         let down = self.shared.health.is_down(&self.relay);
-        if alone && !down && standing != Standing::Waiting {
+        // The only relay is asked when iroh is not content with it: it is no home yet, or no longer.
+        let young = !std::mem::replace(&mut self.looked, true);
+        if alone && !down && (standing == Standing::Connected || young) {
             self.http = None;
-            return PROBE_PERIOD_IDLE;
+            return if young { PROBE_PERIOD } else { PROBE_PERIOD_IDLE };
         }
         match self.probe().await {
             Ok(()) => self.on_answer(&standing, down).await,

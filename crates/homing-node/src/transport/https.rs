@@ -12,11 +12,10 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::relay_book::{RelayBook, bare_host};
-use super::{dial, limits};
+use super::{dial, limits, proxy};
 
 /// The path that a Homing relay answers with its node's record.
 pub(crate) const WELL_KNOWN_PATH: &str = "/.well-known/homing";
@@ -37,17 +36,16 @@ impl Http {
     pub(super) async fn connect(book: &Arc<RelayBook>, relay: &RelayRef) -> Result<Self, String> {
         let url = book.url(relay).ok_or("its URL is none")?;
         let port = url.port_or_known_default().ok_or("its URL has no port")?;
-        let tcp = connect_any(&book.addresses(relay, port).await).await?;
-        tcp.set_nodelay(true).ok();
+        let host = url.host().map(|h| bare_host(&h)).unwrap_or_default();
+        let io = proxy::reach(book, &host, port).await?;
         let authority = book.as_configured(relay).authority().to_owned();
         let sender = if url.scheme() == "https" {
-            let host = url.host().map(|h| bare_host(&h)).unwrap_or_default();
             let name = rustls::pki_types::ServerName::try_from(host).map_err(|e| e.to_string())?;
             let connector = TlsConnector::from(Arc::new(book.client_config()));
-            let tls = connector.connect(name, tcp).await.map_err(|e| e.to_string())?;
+            let tls = connector.connect(name, io).await.map_err(|e| e.to_string())?;
             handshake(TokioIo::new(tls)).await?
         } else {
-            handshake(TokioIo::new(tcp)).await?
+            handshake(TokioIo::new(io)).await?
         };
         Ok(Self { sender, authority })
     }
@@ -86,17 +84,6 @@ where
         }
     });
     Ok(sender)
-}
-
-async fn connect_any(addrs: &[SocketAddr]) -> Result<TcpStream, String> {
-    let mut last = "its host name has no address".to_owned();
-    for addr in addrs {
-        match TcpStream::connect(addr).await {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(last)
 }
 
 /// The record of the node behind a relay, verified, and its direct addresses.

@@ -26,6 +26,12 @@ pub const WHOIS_ADDRESSES_MAX: usize = 16;
 pub const WELL_KNOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Body of `/.well-known/homing`.
 pub const WELL_KNOWN_BYTES_MAX: usize = 4_096;
+/// Reaching a relay's host through a proxy: name, connection and the proxy's answer.
+pub const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a request to the porch may have, and what of it may be open at once: two doors, a few relays.
+pub const PORCH_HEAD_BYTES_MAX: usize = 4_096;
+/// Connections through the porch at once; more wait.
+pub const PORCH_CONNECTIONS_MAX: usize = 64;
 /// A connection for streams.
 pub const STREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The answer to a stream header.

@@ -13,6 +13,7 @@
 
 mod accept;
 mod admission;
+mod congestion;
 mod dial;
 mod doors;
 mod facts;
@@ -22,6 +23,7 @@ pub mod limits;
 mod links;
 mod mapping;
 mod path;
+mod proxy;
 pub mod relay_book;
 mod self_check;
 pub mod stream;
@@ -38,10 +40,12 @@ use homing_core::io::{DialId, DialTarget, EndpointFacts, Input, LinkId};
 use homing_core::message::{ByeReason, Message};
 use tokio::sync::{mpsc, watch};
 
+pub use congestion::Congestion;
 pub use dial::WellKnown;
 pub(crate) use https::WELL_KNOWN_PATH;
 pub use links::MessageBytes;
 pub use path::{PathView, Via};
+pub use proxy::Proxy;
 pub use stream::{IncomingStream, OpenedStream, StreamError, StreamHeader};
 
 use admission::Admission;
@@ -71,6 +75,10 @@ pub struct TransportConfig {
     pub public: bool,
     /// Signs the pass that relays with an allow-list ask for; nothing else. `None`: no pass.
     pub identity: Option<IdentityKey>,
+    /// How fast connections send.
+    pub congestion: Congestion,
+    /// The proxy through which relays are reached; `None`: directly.
+    pub proxy: Option<Proxy>,
 }
 
 /// What happens at the transport.
@@ -125,6 +133,14 @@ pub enum TransportError {
         /// Why.
         reason: String,
     },
+    /// The proxy that the environment names cannot be used.
+    #[error("the proxy in {variable} cannot be used: {reason}")]
+    Proxy {
+        /// The variable, such as `HTTPS_PROXY`; its value may hold a password and is not shown.
+        variable: String,
+        /// Why.
+        reason: String,
+    },
     /// A configured relay's URL cannot be used.
     #[error("{relay} is no usable relay URL")]
     Relay {
@@ -174,8 +190,15 @@ impl Transport {
         config: TransportConfig,
     ) -> Result<(Self, mpsc::Receiver<TransportEvent>), TransportError> {
         let (events, receiver) = mpsc::channel(limits::EVENTS_MAX);
-        let book = Arc::new(RelayBook::new(&config.relays)?);
-        let doors = Doors::open(&config, &book).await?;
+        let mut book = RelayBook::new(&config.relays)?;
+        book.proxy = config.proxy.clone();
+        let book = Arc::new(book);
+        let tasks = Arc::new(Tasks::default());
+        let porch = match &config.proxy {
+            Some(_) => Some(proxy::porch(&book, &tasks).await?),
+            None => None,
+        };
+        let doors = Doors::open(&config, &book, porch.as_ref()).await?;
         let shared = Arc::new(Shared {
             book,
             admission: Admission::default(),
@@ -187,7 +210,6 @@ impl Transport {
             events,
             doors,
         });
-        let tasks = Arc::new(Tasks::default());
         accept::spawn(&shared, &tasks);
         facts::spawn(&shared, &config, &tasks);
         health::spawn(&shared, &tasks);

@@ -30,6 +30,7 @@ use sha2::{Digest, Sha256};
 
 use super::TransportError;
 use super::limits::LEARNT_RELAYS_MAX;
+use super::proxy::Proxy;
 
 const ALIAS_SUFFIX: &str = ".homing.invalid";
 
@@ -38,6 +39,8 @@ pub struct RelayBook {
     configured: Vec<RelayRef>,
     roots: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
+    /// The way to relays, where it is not the direct one.
+    pub(super) proxy: Option<Proxy>,
     table: Mutex<Table>,
 }
 
@@ -65,8 +68,8 @@ impl RelayBook {
         )
         .build()
         .map_err(|e| TransportError::Endpoint(e.to_string()))?;
-        let book =
-            Self { configured: configured.to_vec(), roots, provider, table: Mutex::default() };
+        let (proxy, table) = (None, Mutex::default());
+        let book = Self { configured: configured.to_vec(), roots, provider, proxy, table };
         for relay in configured {
             if !relay.is_well_formed() || book.url(relay).is_none() {
                 return Err(TransportError::Relay { relay: relay.to_string() });
@@ -132,6 +135,17 @@ impl RelayBook {
         let Some(relay) = table.aliases.get(host) else { return host.to_owned() };
         let url: Option<url::Url> = relay.url.parse().ok();
         url.and_then(|u| u.host().map(|h| bare_host(&h))).unwrap_or_else(|| host.to_owned())
+    }
+
+    /// Whether a relay at this host, under its own name or its alias, and port is known.
+    pub(super) fn knows(&self, host: &str, port: u16) -> bool {
+        let is_it = |url: &String| {
+            let url: Option<url::Url> = url.parse().ok();
+            url.is_some_and(|u| {
+                u.host_str() == Some(host) && u.port_or_known_default() == Some(port)
+            })
+        };
+        self.table().known.keys().any(is_it)
     }
 
     /// The addresses of a relay with its port of `port`.
@@ -216,7 +230,7 @@ fn root_store(file: Option<PathBuf>) -> Result<rustls::RootCertStore, TransportE
 }
 
 /// Addresses of a host by the system's own resolver, nobody else's.
-async fn lookup(host: String) -> Vec<IpAddr> {
+pub(super) async fn lookup(host: String) -> Vec<IpAddr> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return vec![ip];
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // in tests a panic is the report
 
 mod doors;
+mod proxies;
 mod relays;
 mod streams;
 mod support;

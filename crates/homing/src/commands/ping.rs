@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use homing_api::peers::{PathKind, PeerSummary, Pong};
+use homing_api::peers::{Path, PathKind, PeerSummary, Pong};
 use homing_api::{ApiError, Client, Code};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -42,6 +42,7 @@ struct Attempt {
     rtt_ms: Option<f64>,
     path: Option<PathKind>,
     remote: Option<String>,
+    reason: Option<String>,
     error: Option<Code>,
 }
 
@@ -57,6 +58,8 @@ struct Report {
     avg_ms: f64,
     max_ms: f64,
     direct_after_ms: Option<f64>,
+    /// Of the newest answer, with its reason.
+    path: Option<Path>,
     attempts: Vec<Attempt>,
 }
 
@@ -69,6 +72,8 @@ struct Run<'a> {
     attempts: Vec<Attempt>,
     direct_after: Option<Duration>,
     last_error: Option<ApiError>,
+    /// Of the newest answer.
+    path: Option<Path>,
 }
 
 pub(crate) async fn run(session: &Session, args: &PingArgs) -> Outcome {
@@ -82,6 +87,7 @@ pub(crate) async fn run(session: &Session, args: &PingArgs) -> Outcome {
         attempts: Vec::new(),
         direct_after: None,
         last_error: None,
+        path: None,
     };
     for seq in 1..=args.count {
         run.once(seq, args).await?;
@@ -125,11 +131,13 @@ impl Run<'_> {
         if pong.path.kind == PathKind::Direct && self.direct_after.is_none() {
             self.direct_after = Some(self.started.elapsed());
         }
+        self.path = Some(pong.path.clone());
         self.keep(Attempt {
             seq,
             rtt_ms: Some(pong.rtt_ms),
             path: Some(pong.path.kind),
             remote: pong.path.remote,
+            reason: pong.path.reason,
             error: None,
         });
         self.peer = Some(pong.peer);
@@ -139,7 +147,14 @@ impl Run<'_> {
         if self.people() {
             output::print(&format!("seq={seq} no answer: {error}\n"));
         }
-        self.keep(Attempt { seq, rtt_ms: None, path: None, remote: None, error: Some(error.code) });
+        self.keep(Attempt {
+            seq,
+            rtt_ms: None,
+            path: None,
+            remote: None,
+            reason: None,
+            error: Some(error.code),
+        });
         self.last_error = Some(error);
     }
 
@@ -169,6 +184,7 @@ impl Run<'_> {
             avg_ms: times.iter().sum::<f64>() / f64::from(received),
             max_ms: times.iter().copied().fold(0.0, f64::max),
             direct_after_ms: self.direct_after.map(|d| d.as_secs_f64() * 1_000.0),
+            path: self.path,
             attempts: self.attempts,
         };
         if self.session.out.format != output::Format::Jsonl {
@@ -182,7 +198,10 @@ impl Run<'_> {
 fn summary(report: &Report) -> String {
     let direct = match report.direct_after_ms {
         Some(ms) => format!(" · direct after {:.1} s", ms / 1_000.0),
-        None => " · not direct".to_owned(),
+        None => {
+            let why = report.path.as_ref().and_then(|path| path.reason_text.as_deref());
+            format!(" · not direct{}", why.map(|w| format!(": {w}")).unwrap_or_default())
+        }
     };
     format!(
         "{} sent, {} received, {:.0}% loss · min/avg/max {:.1}/{:.1}/{:.1} ms{direct}\n",

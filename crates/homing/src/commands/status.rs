@@ -143,7 +143,8 @@ fn one(peer: &PeerStatus) -> String {
         ("software", text(&peer.software)),
     ];
     if let Some(why) = &peer.why {
-        pairs.push(("why", why.clone()));
+        let code = peer.why_code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+        pairs.push(("why", format!("{why}{code}")));
     }
     if let Some(hint) = &peer.hint {
         pairs.push(("try", hint.clone()));

@@ -3,8 +3,10 @@
 //! a test's name must contain, `--list`, `--exact`, `--skip WORD`; it never hides output.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod faults;
 mod flavours;
 mod harness;
+mod matrix;
 mod moves;
 mod pairs;
 mod relays;
@@ -17,8 +19,10 @@ fn main() -> ExitCode {
     harness::run(&[
         flavours::SCENARIOS,
         pairs::SCENARIOS,
+        matrix::SCENARIOS,
         moves::SCENARIOS,
         relays::SCENARIOS,
+        faults::SCENARIOS,
         strangers::SCENARIOS,
     ])
 }

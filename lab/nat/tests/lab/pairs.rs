@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use homing_lab::agent::Agent;
-use homing_lab::nat::Nat::{FullCone, PortRestricted, Symmetric, UdpBlocked};
-use homing_lab::topology::Place::{self, Behind, Carrier, Public};
+use homing_lab::nat::Nat::{PortRestricted, Symmetric, UdpBlocked};
+use homing_lab::topology::Place::{self, Behind};
 
 use crate::harness::{Notes, Scenario};
-use crate::world::{
-    Seat, World, introduce, ms, path_kind, ping_until_direct, status, until_direct,
-};
+use crate::world::{World, introduce, ms, path_kind, ping_until_direct, status, until_direct};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -43,7 +41,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         needs_binary: true,
         run: same_private_network,
     },
-    Scenario { name: "matrix_of_places", limit_s: 90, needs_binary: true, run: matrix },
 ];
 
 /// How long a pair that cannot be punched is watched before it counts as relayed.
@@ -118,66 +115,4 @@ fn stays_relayed(a: &Agent, b: &Agent) -> Result<()> {
     let kind = path_kind(a, b.name())?;
     ensure!(kind == "relay", "{} to {}: {kind}, not relay", a.name(), b.name());
     Ok(())
-}
-
-/// Who must reach whom directly (`true`) or by relay.
-const CELLS: &[(&str, &str, bool)] = &[
-    ("public", "public2", true),
-    ("public", "prc", true),
-    ("public", "sym", true),
-    ("sym", "public2", true),
-    ("fullcone", "prc", true),
-    ("fullcone", "sym", true),
-    ("prc", "prc2", true),
-    ("cgnat", "prc", true),
-    ("cgnat", "cgnat2", true),
-    ("prc", "sym", false),
-    ("cgnatsym", "prc", false),
-    ("udpblock", "prc", false),
-    ("public", "udpblock", false),
-];
-
-const PLACES: &[(&str, Place)] = &[
-    ("public", Public),
-    ("public2", Public),
-    ("fullcone", Behind(FullCone)),
-    ("prc", Behind(PortRestricted)),
-    ("prc2", Behind(PortRestricted)),
-    ("sym", Behind(Symmetric)),
-    ("cgnat", Carrier(PortRestricted)),
-    ("cgnat2", Carrier(PortRestricted)),
-    ("cgnatsym", Carrier(Symmetric)),
-    ("udpblock", Behind(UdpBlocked)),
-];
-
-fn matrix(notes: &mut Notes) -> Result<()> {
-    let world = World::with_relays(1)?;
-    let mut seats = Vec::new();
-    for (name, place) in PLACES {
-        seats.push(world.running(*place, name)?);
-    }
-    let mut wrong = Vec::new();
-    for (here, there, expected) in CELLS {
-        let (a, b) = (find(&seats, here), find(&seats, there));
-        let verdict = cell(&a.agent, &b.agent, *expected);
-        match verdict {
-            Ok(text) => notes.add(format!("{here:>8} × {there:<8} {text}")),
-            Err(error) => wrong.push(format!("{here} × {there}: {error:#}")),
-        }
-    }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n  "));
-    Ok(())
-}
-
-fn cell(a: &Agent, b: &Agent, expected: bool) -> Result<String> {
-    if expected {
-        return direct(a, b);
-    }
-    introduce(a, b)?;
-    stays_relayed(a, b)?;
-    Ok("relayed".to_owned())
-}
-
-fn find<'a>(seats: &'a [Seat], name: &str) -> &'a Seat {
-    seats.iter().find(|seat| seat.agent.name() == name).expect("every cell names a place")
 }
