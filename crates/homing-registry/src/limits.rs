@@ -43,8 +43,8 @@ pub const HEARTBEAT_BYTES_MAX: usize = 256;
 pub const HEARTBEAT_SKEW: Duration = Duration::from_secs(60);
 /// Hits that a search may skip; beyond there are none.
 pub const OFFSET_MAX: u32 = 10_000;
-/// Registrations of one transaction of an import.
-pub const IMPORT_MAX: usize = 4_096;
+/// Registrations of one transaction of an import; some 60 MB of cards and their words in memory.
+pub const IMPORT_MAX: usize = 8_192;
 /// Records of one identity kept as evidence that it contradicts itself.
 pub const EVIDENCE_MAX: u32 = 8;
 /// How far a sequence may be ahead of the clock: sequences are milliseconds, and one from the far future

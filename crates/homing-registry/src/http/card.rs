@@ -79,7 +79,7 @@ pub(super) async fn bring(app: &App, record: &Record) -> Outcome<StoredCard> {
     }
     let listing = describe::listing(now, record, Some(&card.bytes));
     if app.storage.set_card(&id, card.clone(), listing).await? {
-        app.changed(&id);
+        app.changed(&id, None);
     }
     Ok(card)
 }

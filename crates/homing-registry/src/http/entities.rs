@@ -171,7 +171,7 @@ async fn keep(app: &App, now: Now, incoming: Incoming) -> Outcome {
         Put::Updated | Put::Same => StatusCode::OK,
         Put::Stale { current } => return Err(stale(&record, current.0)),
         Put::Equivocation => {
-            app.changed(&id);
+            app.changed(&id, record.name.as_ref());
             return Err(Problem::new(Code::StaleSequence, "another record has this sequence")
                 .why("both are signed: both are kept as evidence, the one with the smaller digest is served")
                 .hint("sign with a higher sequence; if you did not sign both, somebody else has the key")
@@ -195,7 +195,7 @@ async fn keep(app: &App, now: Now, incoming: Incoming) -> Outcome {
 
 /// What follows from a change, after it is durable.
 fn settle(app: &App, record: Record, has_card: bool) {
-    app.changed(&record.node_id());
+    app.changed(&record.node_id(), record.name.as_ref());
     app.flights.forget_misses(&record);
     let app = Arc::clone(app);
     tokio::spawn(async move {
@@ -257,12 +257,17 @@ pub(super) async fn read(
     Segments(id): Segments<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let raw = request::accepted(&headers, &["application/json", COSE])? == 1;
+    let raw = wants_raw(&headers)?;
     let found = lookup::find(&app, &id, !params.local).await?;
     Ok(found_response(&found, raw, &headers))
 }
 
-fn found_response(found: &Found, raw: bool, headers: &HeaderMap) -> Response {
+/// Whether the signed record alone is asked for.
+pub(super) fn wants_raw(headers: &HeaderMap) -> Outcome<bool> {
+    Ok(request::accepted(headers, &["application/json", COSE])? == 1)
+}
+
+pub(super) fn found_response(found: &Found, raw: bool, headers: &HeaderMap) -> Response {
     let answer = &found.answer;
     let now = clock::now().wall;
     let etag = if raw { &answer.record_etag } else { &answer.json_etag };

@@ -22,12 +22,15 @@ use super::{App, clock, entities, limiter};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
+/// Tokens of a request that reads.
+pub(super) const READING: u32 = 1;
+
 /// Tokens of a request: reading 1, searching 5, changing 5.
 fn cost(method: &Method, path: &str) -> u32 {
     if path.starts_with("/health") {
         return 0;
     }
-    if *method == Method::GET || *method == Method::HEAD { 1 } else { 5 }
+    if *method == Method::GET || *method == Method::HEAD { READING } else { 5 }
 }
 
 /// Routes with everything around them.
@@ -73,7 +76,9 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
 
 /// Runs the request if its caller may and there is room.
 async fn admitted(app: &App, request: Request, next: Next) -> Response {
-    let caller = caller(&app.settings, &request);
+    let far_end = request.extensions().get::<Caller>();
+    let far_end = far_end.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip());
+    let caller = caller(&app.settings, far_end, request.headers());
     if let Some(limiter) = &app.per_address {
         let cost = cost(request.method(), request.uri().path());
         let address = limiter::one_address(caller);
@@ -91,14 +96,12 @@ async fn admitted(app: &App, request: Request, next: Next) -> Response {
     }
 }
 
-/// Who calls.
-fn caller(settings: &Settings, request: &Request) -> IpAddr {
-    let far_end = request.extensions().get::<Caller>();
-    let far_end = far_end.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip());
-    if settings.trusted_proxies.is_empty() {
-        return far_end;
+/// Who calls, when the connection's far end is this.
+pub(super) fn caller(settings: &Settings, far_end: IpAddr, headers: &HeaderMap) -> IpAddr {
+    match settings.trusted_proxies.is_empty() {
+        true => far_end,
+        false => forwarded(settings, far_end, headers),
     }
-    forwarded(settings, far_end, request.headers())
 }
 
 /// The right-most hop that is no configured proxy.
@@ -149,7 +152,7 @@ fn preflight(origin: &Option<HeaderValue>, request: &Request) -> Option<Response
 }
 
 /// Headers of every answer.
-fn dress(headers: &mut HeaderMap, id: HeaderValue, origin: Option<HeaderValue>) {
+pub(super) fn dress(headers: &mut HeaderMap, id: HeaderValue, origin: Option<HeaderValue>) {
     headers.insert(REQUEST_ID, id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -168,7 +171,7 @@ fn dress(headers: &mut HeaderMap, id: HeaderValue, origin: Option<HeaderValue>) 
 }
 
 /// Unique in this process: never taken from the caller, who could make two requests look like one.
-fn request_id() -> HeaderValue {
+pub(super) fn request_id() -> HeaderValue {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     HeaderValue::from(n)

@@ -68,7 +68,7 @@ pub(super) async fn beat(
     if !kept.map_err(Box::<Problem>::from)? {
         return Err(Problem::new(Code::StaleSequence, "a later heartbeat is known").into());
     }
-    app.answers.forget(&signer);
+    app.answers.forget(&signer, None);
     Ok(uncached(&HeartbeatView {
         schema: "homing.heartbeat/v1",
         node_id: signer.to_string(),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use homing_api::Code;
-use homing_base::{Address, Mono, NodeId, Now, Record};
+use homing_base::{Address, Mono, Name, NodeId, Now, Record};
 
 use super::answers::Rendered;
 use super::problem::{Candidate, Outcome, Problem};
@@ -138,6 +138,12 @@ pub(super) fn candidate(entity: &Entity) -> Candidate {
     }
 }
 
+/// What is rendered already, of an entity that is not withdrawn.
+pub(super) fn rendered(app: &App, text: &str, began: Now) -> Option<Found> {
+    let answer = app.answers.find(text, began)?;
+    finish(answer, LayerView::Local, vec![spent(LayerView::Local, began)]).ok()
+}
+
 /// Finds what `text` means; asks the network only if the own tables have nothing valid and `outside` allows it.
 pub(super) async fn find(app: &App, text: &str, outside: bool) -> Outcome<Found> {
     let began = clock::now();
@@ -153,7 +159,8 @@ pub(super) async fn find(app: &App, text: &str, outside: bool) -> Outcome<Found>
         let answer = Arc::new(Rendered::of(&entity, began));
         taken.push(spent(LayerView::Local, began));
         if answer.status != StatusView::Expired {
-            app.answers.keep(ticket, text, matches!(key, EntityKey::Name(_)), &answer);
+            let name = if let EntityKey::Name(name) = &key { Some(name) } else { None };
+            app.answers.keep(ticket, text, name, &answer);
             return finish(answer, LayerView::Local, taken);
         }
     }
@@ -233,9 +240,10 @@ async fn remember(app: &App, key: &EntityKey, record: Record, layer: Layer) -> O
     }
     let listing = describe::listing(now, &record, None);
     let source = if layer == Layer::Dht { Source::Dht } else { Source::Gossip };
+    let name = record.name.clone();
     let put = app.storage.put(now, Registration { record, listing, card: None, source }).await?;
     if matches!(put, Put::Created | Put::Updated) {
-        app.changed(&id);
+        app.changed(&id, name.as_ref());
     }
     Ok(())
 }
@@ -253,9 +261,9 @@ fn spent(layer: LayerView, began: Now) -> SpentView {
 }
 
 impl Shared {
-    /// An entity changed here: answers and event streams must know at once.
-    pub(super) fn changed(&self, id: &NodeId) {
-        self.answers.forget(id);
+    /// An entity changed here and claims this name: answers and event streams must know at once.
+    pub(super) fn changed(&self, id: &NodeId, name: Option<&Name>) {
+        self.answers.forget(id, name);
         self.events.wake();
     }
 }

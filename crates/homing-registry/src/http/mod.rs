@@ -1,7 +1,7 @@
 //! The registry over HTTP/1.1: routes, limits, events, and the loop that serves them.
 //!
 //! ```text
-//! connection ─► serve (timeouts, connection bounds, drain)
+//! connection ─► serve (timeouts, connection bounds, drain) ─► hot (what is rendered already)
 //!                 └─► guard (request ID, caller, rate, concurrency, CORS, headers, metrics)
 //!                       └─► routes ─► answers (rendered, cached) ─► lookup ─► storage
 //!                                                                     └──► network (neighbours, gossip, DHT)
@@ -24,6 +24,7 @@ mod federation;
 mod guard;
 mod health;
 mod heartbeat;
+mod hot;
 mod limiter;
 mod lookup;
 mod mcp;

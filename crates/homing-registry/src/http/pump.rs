@@ -52,7 +52,7 @@ async fn catch_up(app: &Shared, position: &mut Option<u64>) {
             return;
         }
         for change in &changes {
-            app.answers.forget(&change.node_id);
+            app.answers.forget(&change.node_id, change.name.as_ref());
             at = change.number;
         }
         *position = Some(at);

@@ -34,7 +34,7 @@ impl Registry {
         match app.storage.put(now, registration).await {
             Ok(Put::Created | Put::Updated) => {
                 app.flights.forget_misses(&record);
-                app.changed(&id);
+                app.changed(&id, record.name.as_ref());
             }
             Ok(_) => {}
             Err(error) => return tracing::warn!(%error, "a heard record is not listed"),

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use futures_util::future::Either;
 use homing_base::{Address, NodeId};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limiter::one_address;
-use super::{AddressRange, Caller, Registry, Settings};
+use super::{AddressRange, App, Caller, Registry, Settings, hot};
 use crate::network::Tunnel;
 
 /// Bytes of a request's head.
@@ -47,7 +48,8 @@ pub async fn serve(listener: TcpListener, registry: Registry, shutdown: impl Fut
         };
         match next {
             Ok((stream, from, places)) => {
-                let connection = Connection { stream, from, settings: settings.clone() };
+                let app = Arc::clone(&registry.shared);
+                let connection = Connection { stream, from, app };
                 tokio::spawn(connection.run(router.clone(), graceful.watcher(), places));
             }
             Err(error) => {
@@ -66,15 +68,16 @@ pub async fn serve(listener: TcpListener, registry: Registry, shutdown: impl Fut
 struct Connection {
     stream: TcpStream,
     from: SocketAddr,
-    settings: Settings,
+    app: App,
 }
 
 impl Connection {
     async fn run(self, router: Router, watcher: Watcher, places: Places) {
-        let Self { stream, from, settings } = self;
+        let Self { stream, from, app } = self;
         let _ = stream.set_nodelay(true);
-        let service = tower_service(router, from);
-        let connection = protocol(&settings).serve_connection(TokioIo::new(stream), service);
+        let protocol = protocol(&app.settings);
+        let service = tower_service(app, router, from);
+        let connection = protocol.serve_connection(TokioIo::new(stream), service);
         // A client that breaks off is no event of ours.
         let _ = watcher.watch(connection).await;
         drop(places);
@@ -86,7 +89,7 @@ impl Connection {
 /// For the rate limits the peer's address is its own, so that every identity has a bucket.
 pub async fn serve_peer(stream: impl Tunnel, peer: NodeId, registry: &Registry) {
     let from = SocketAddr::new(Address::of(&peer).ip().into(), 0);
-    let service = tower_service(registry.router(), from);
+    let service = tower_service(Arc::clone(&registry.shared), registry.router(), from);
     let protocol = protocol(&registry.shared.settings);
     // A peer that breaks off is no event of ours.
     let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
@@ -101,8 +104,9 @@ fn protocol(settings: &Settings) -> http1::Builder {
     protocol
 }
 
-/// The router, with the caller in every request.
+/// The short way, or the router with the caller in every request.
 fn tower_service(
+    app: App,
     router: Router,
     from: SocketAddr,
 ) -> impl hyper::service::Service<
@@ -113,8 +117,11 @@ fn tower_service(
 > {
     let inner = TowerToHyperService::new(router);
     hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        if let Some(response) = hot::answer(&app, from, &request) {
+            return Either::Left(std::future::ready(Ok(response)));
+        }
         request.extensions_mut().insert(Caller(from));
-        hyper::service::Service::call(&inner, request)
+        Either::Right(hyper::service::Service::call(&inner, request))
     })
 }
 

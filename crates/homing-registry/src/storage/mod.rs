@@ -3,7 +3,7 @@
 //! What [`Storage::put`] has answered is durable: a crash at any instruction leaves the whole registration or
 //! nothing. Which of two records wins is decided inside the transaction by [`Record::precedence`], so that
 //! two registries over one database, or two requests at once, never let an older record replace a newer.
-//! Search (words, filters, ranking inputs) is the backend's: an inverted index kept in the same transaction.
+//! Search (words, filters, ranking inputs) is the backend's: an index in memory beside SQLite, full text in PostgreSQL.
 //!
 //! ```text
 //! put ─► queue ─► one transaction for many ─► answers      decide (which record wins)
@@ -13,10 +13,12 @@
 
 mod cursor;
 mod decide;
+mod index;
 pub mod postgres;
 mod rank;
 mod rows;
 pub mod sqlite;
+mod terms;
 mod verified;
 mod words;
 
@@ -200,6 +202,8 @@ pub struct Change {
     pub sequence: Seq,
     /// When.
     pub at: Wall,
+    /// The name that the entity claims at the time of reading; `None`: none, or the entity is gone.
+    pub name: Option<Name>,
 }
 
 /// Counts, for stats and metrics.

@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 use homing_base::limits::RECORD_LIFETIME_MAX;
 use homing_base::{NodeId, Now, Wall};
 
-use super::words::{self, Profile, field};
+use super::terms::Mark;
+use super::words::{self, Facet, Profile, field};
 use super::{Match, Query, Score};
 use crate::entity::{Entity, HEARTBEAT_LIFE_MS, Status};
 use crate::limits::{HITS_MAX, OFFSET_MAX};
@@ -41,6 +42,22 @@ const WEIGHTS: [(u8, f64); 7] = [
     (field::PROTOCOLS, 1.0),
     (field::SUMMARY, 1.0),
 ];
+/// The sum of the weights of any set of fields.
+const WEIGHT_OF: [f64; 256] = {
+    let mut sums = [0.0; 256];
+    let mut fields = 0;
+    while fields < sums.len() {
+        let mut n = 0;
+        while n < WEIGHTS.len() {
+            if fields & WEIGHTS[n].0 as usize != 0 {
+                sums[fields] += WEIGHTS[n].1;
+            }
+            n += 1;
+        }
+        fields += 1;
+    }
+    sums
+};
 const K1: f64 = 1.2;
 const B: f64 = 0.4;
 const LENGTH_MEAN: f64 = 60.0;
@@ -79,7 +96,7 @@ pub(crate) struct Expression {
     /// One of the terms is enough.
     pub(crate) any: bool,
     /// One of each group.
-    pub(crate) facets: Vec<Vec<String>>,
+    pub(crate) facets: Vec<Vec<Facet>>,
 }
 
 /// One word in an index.
@@ -94,7 +111,7 @@ pub(crate) struct Term {
 impl Expression {
     pub(crate) fn of<'a>(
         words: impl IntoIterator<Item = &'a Word>,
-        facets: &[Vec<String>],
+        facets: &[Vec<Facet>],
         any: bool,
     ) -> Self {
         let term =
@@ -152,9 +169,19 @@ pub(crate) struct Candidate {
     pub(crate) profile: Vec<u8>,
 }
 
+/// What a score is made of besides words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    pub(crate) length: u16,
+    pub(crate) issued: Wall,
+    pub(crate) heartbeat: Option<Wall>,
+    pub(crate) live: bool,
+}
+
 /// A query in numbers.
 pub(crate) struct Ranking {
     words: Vec<(Word, u32, f64)>,
+    idf_sum: f64,
     now: Now,
 }
 
@@ -170,26 +197,46 @@ impl Ranking {
             let (hash, idf) = (words::hash(&w.text), (1.0 + idf(&w)).ln());
             (w, hash, idf)
         });
-        Self { words: words.collect(), now }
+        let words: Vec<_> = words.collect();
+        let idf_sum = words.iter().map(|(.., idf)| idf).sum();
+        Self { words, idf_sum, now }
     }
 
     /// Why one candidate stands where it stands; `matched` is left for [`Ranking::explain`].
     pub(crate) fn score(&self, candidate: &Candidate) -> Score {
         let profile = Profile(&candidate.profile);
-        let (mut text, mut exact, mut sum) = (0.0, 0.0, 0.0);
-        for (word, hash, idf) in &self.words {
-            sum += idf;
+        let marks = self.words.iter().map(|(word, hash, _)| {
             let found = profile.find(*hash).or(word.prefix.then_some((field::SUMMARY, 1)));
-            let Some((fields, times)) = found else { continue };
-            text += idf * saturated(fields, times, profile.length());
-            exact += f64::from(u8::from(fields & field::EXACT != 0));
+            found.map(|(fields, times)| Mark { fields, times })
+        });
+        let read = Read {
+            length: profile.length(),
+            issued: candidate.issued,
+            heartbeat: candidate.heartbeat,
+            live: candidate.live,
+        };
+        self.score_read(marks, &read)
+    }
+
+    /// The score of one entity; `marks`: where each word of the query stands.
+    pub(crate) fn score_read(
+        &self,
+        marks: impl Iterator<Item = Option<Mark>>,
+        read: &Read,
+    ) -> Score {
+        let (mut text, mut exact) = (0.0, 0.0);
+        let norm = K1 * (1.0 - B + B * f64::from(read.length) / LENGTH_MEAN);
+        for ((_, _, idf), mark) in self.words.iter().zip(marks) {
+            let Some(mark) = mark else { continue };
+            text += idf * saturated(mark, norm);
+            exact += f64::from(u8::from(mark.fields & field::EXACT != 0));
         }
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let mut score = Score {
-            text: share(text, sum),
+            text: share(text, self.idf_sum),
             exact: share(exact, self.words.len() as f64),
-            freshness: self.freshness(candidate.issued),
-            active: f64::from(u8::from(self.is_active(candidate))),
+            freshness: self.freshness(read.issued),
+            active: f64::from(u8::from(read.live && self.is_heard(read.heartbeat))),
             ..Score::default()
         };
         score.total = TEXT * score.text
@@ -216,17 +263,27 @@ impl Ranking {
         (1.0 - age / RECORD_LIFETIME_MAX.as_millis() as f64).max(0.0)
     }
 
-    fn is_active(&self, candidate: &Candidate) -> bool {
+    fn is_heard(&self, heartbeat: Option<Wall>) -> bool {
         let silent = |at: Wall| self.now.wall.0.saturating_sub(at.0) > HEARTBEAT_LIFE_MS;
-        candidate.live && !candidate.heartbeat.is_some_and(silent)
+        !heartbeat.is_some_and(silent)
     }
 
-    /// Words and fields of a hit.
+    /// Words and fields of a hit, by its profile.
     pub(crate) fn explain(&self, profile: &[u8], entity: &Entity, score: &mut Score) {
-        for (word, hash, _) in &self.words {
+        let mark = |(_, hash, _): &(Word, u32, f64)| {
+            let found = Profile(profile).find(*hash);
+            found.map(|(fields, times)| Mark { fields, times })
+        };
+        let marks: Vec<_> = self.words.iter().map(mark).collect();
+        self.explain_marks(&marks, entity, score);
+    }
+
+    /// Words and fields of a hit; `marks`: where each word of the query stands.
+    pub(crate) fn explain_marks(&self, marks: &[Option<Mark>], entity: &Entity, score: &mut Score) {
+        for ((word, ..), mark) in self.words.iter().zip(marks) {
             let fields = match word.prefix {
                 true => words::fields_with_prefix(entity, &word.text),
-                false => Profile(profile).find(*hash).map_or(0, |(fields, _)| fields),
+                false => mark.map_or(0, |mark| mark.fields),
             };
             let named = field::NAMES.iter().filter(|(bit, _)| fields & bit != 0);
             let found = |(_, name): &(u8, &str)| Match {
@@ -255,10 +312,11 @@ fn order(x: &Score, a: &NodeId, y: &Score, b: &NodeId) -> Ordering {
     y.total.total_cmp(&x.total).then_with(|| a.cmp(b))
 }
 
-fn saturated(fields: u8, times: u8, length: u16) -> f64 {
-    let weight: f64 = WEIGHTS.iter().filter(|(bit, _)| fields & bit != 0).map(|(_, w)| w).sum();
-    let tf = weight + f64::from(times.saturating_sub(1)).min(4.0) * 0.25;
-    tf / (K1 * (1.0 - B + B * f64::from(length) / LENGTH_MEAN) + tf)
+/// BM25's term frequency; `norm` is its share that grows with the listing.
+fn saturated(mark: Mark, norm: f64) -> f64 {
+    let tf = WEIGHT_OF[usize::from(mark.fields)]
+        + f64::from(mark.times.saturating_sub(1)).min(4.0) * 0.25;
+    tf / (norm + tf)
 }
 
 /// First and one past the last place of the hits that a query asks for.

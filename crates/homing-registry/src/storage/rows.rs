@@ -1,6 +1,6 @@
 //! What both databases write and read alike: numbers for words, listings as text, digests of index content.
 
-use homing_base::{Seq, Wall};
+use homing_base::{Name, Seq, Wall};
 use sha2::{Digest, Sha256};
 
 use super::verified::damaged;
@@ -99,6 +99,12 @@ pub(crate) fn change_of(number: i16) -> Result<ChangeKind, StorageError> {
         3 => Ok(ChangeKind::Expired),
         other => Err(damaged(&format!("a stored change is {other}"))),
     }
+}
+
+/// A name that was one when it was stored.
+pub(crate) fn name_of(text: Option<&str>) -> Result<Option<Name>, StorageError> {
+    let name = text.map(str::parse).transpose();
+    name.map_err(|e| damaged(&format!("a stored name: {e}")))
 }
 
 /// Exactly 32 bytes.

@@ -17,6 +17,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use super::Filter;
+use super::terms::Mark;
 use crate::entity::Entity;
 use crate::listing::{EntityKind, Listing};
 
@@ -50,6 +51,10 @@ pub(crate) mod field {
 
 /// The words of a text, folded, in order, with repetitions.
 pub(crate) fn words(text: &str) -> Vec<String> {
+    if text.is_ascii() {
+        let runs = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|run| !run.is_empty());
+        return runs.map(|run| run[..run.len().min(WORD_CHARS_MAX)].to_ascii_lowercase()).collect();
+    }
     let mut found = Vec::new();
     let mut word = String::new();
     let mut length = 0;
@@ -115,8 +120,7 @@ pub(crate) struct Indexed {
 impl Indexed {
     /// What a listing and the name in its record give.
     pub(crate) fn of(listing: &Listing, name: Option<&str>) -> Self {
-        let mut collected = Collected::default();
-        collected.listing(listing, name.unwrap_or(""));
+        let collected = Collected::of(listing, name);
         let mut indexed = Self::default();
         for (word, times) in &collected.words {
             let column = if times.strong { &mut indexed.strong } else { &mut indexed.weak };
@@ -124,7 +128,7 @@ impl Indexed {
         }
         indexed.profile = collected.profile();
         for facet in facets_of(listing) {
-            push(&mut indexed.facets, &facet);
+            push(&mut indexed.facets, &facet.text());
         }
         indexed
     }
@@ -144,13 +148,31 @@ struct Times {
     strong: bool,
 }
 
+/// The words of a listing and where they stand.
 #[derive(Default)]
-struct Collected {
+pub(crate) struct Collected {
     words: BTreeMap<String, Times>,
     length: u16,
 }
 
 impl Collected {
+    pub(crate) fn of(listing: &Listing, name: Option<&str>) -> Self {
+        let mut collected = Self::default();
+        collected.listing(listing, name.unwrap_or(""));
+        collected
+    }
+
+    /// Words of the whole listing, with repetitions.
+    pub(crate) fn length(&self) -> u16 {
+        self.length
+    }
+
+    /// Every word once, in order.
+    pub(crate) fn words(&self) -> impl Iterator<Item = (&str, Mark)> {
+        let mark = |t: &Times| Mark { fields: t.fields, times: t.times };
+        self.words.iter().map(move |(word, times)| (word.as_str(), mark(times)))
+    }
+
     fn listing(&mut self, listing: &Listing, name: &str) {
         self.named(name, field::NAME);
         self.text(&listing.title, field::TITLE, true);
@@ -228,9 +250,29 @@ impl Profile<'_> {
     }
 }
 
-fn facet(letter: char, value: &str) -> String {
-    let digest = Sha256::digest(value.trim().to_lowercase().as_bytes());
-    format!("_{letter}{}", data_encoding::HEXLOWER.encode(&digest[..8]))
+/// What a filter asks for: a letter for what it is, and the beginning of the digest of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Facet(char, u64);
+
+impl Facet {
+    fn new(letter: char, value: &str) -> Self {
+        let digest = Sha256::digest(value.trim().to_lowercase().as_bytes());
+        Self(letter, u64::from_be_bytes(*digest.first_chunk().expect("32 bytes")))
+    }
+
+    /// As databases see it.
+    pub(crate) fn text(self) -> String {
+        format!("_{}{:016x}", self.0, self.1)
+    }
+
+    /// As an index in memory sees it: another letter is another number.
+    pub(crate) fn key(self) -> u64 {
+        self.1 ^ u64::from(self.0) << 56
+    }
+}
+
+fn facet(letter: char, value: &str) -> Facet {
+    Facet::new(letter, value)
 }
 
 fn kind_letter(kind: EntityKind) -> &'static str {
@@ -240,8 +282,13 @@ fn kind_letter(kind: EntityKind) -> &'static str {
     }
 }
 
+/// Every facet of a listing, each once, in numbers.
+pub(crate) fn facet_keys(listing: &Listing) -> impl Iterator<Item = u64> {
+    facets_of(listing).into_iter().map(Facet::key)
+}
+
 /// Every facet of a listing, each once.
-fn facets_of(listing: &Listing) -> Vec<String> {
+fn facets_of(listing: &Listing) -> Vec<Facet> {
     let mut facets = vec![facet('k', kind_letter(listing.kind))];
     if !listing.category.is_empty() {
         facets.push(facet('c', &listing.category));
@@ -260,7 +307,7 @@ fn facets_of(listing: &Listing) -> Vec<String> {
 }
 
 /// What a filter asks for: one of each group. Status is not here, it depends on the time.
-pub(crate) fn facet_groups(filter: &Filter) -> Vec<Vec<String>> {
+pub(crate) fn facet_groups(filter: &Filter) -> Vec<Vec<Facet>> {
     let mut groups = Vec::new();
     groups.extend(filter.category.iter().map(|c| vec![facet('c', c)]));
     groups.extend(filter.tags.iter().map(|t| vec![facet('t', t)]));
@@ -275,9 +322,8 @@ pub(crate) fn facet_groups(filter: &Filter) -> Vec<Vec<String>> {
 
 /// Fields of an entity that have a word beginning with `prefix`.
 pub(crate) fn fields_with_prefix(entity: &Entity, prefix: &str) -> u8 {
-    let mut collected = Collected::default();
     let name = entity.record.name.as_ref().map(ToString::to_string);
-    collected.listing(&entity.listing, name.as_deref().unwrap_or(""));
+    let collected = Collected::of(&entity.listing, name.as_deref());
     let range = collected.words.range(prefix.to_owned()..);
     range.take_while(|(w, _)| w.starts_with(prefix)).fold(0, |f, (_, t)| f | t.fields)
 }
@@ -292,6 +338,16 @@ mod tests {
         assert_eq!(words("翻訳 agent"), ["翻", "訳", "agent"]);
         assert_eq!(words("\"a* OR NEAR(b)\""), ["a", "or", "near", "b"]);
         assert_eq!(words(" \u{301}\0_-"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn plain_text_is_split_like_any_other() {
+        let long = "x".repeat(WORD_CHARS_MAX + 9);
+        for text in ["A-b_c 12,x3  Z", "", " .,;", long.as_str(), "a\tb\u{7f}c"] {
+            let mut other = words(&format!("{text} \u{e9}"));
+            assert_eq!(other.pop().unwrap(), "e");
+            assert_eq!(words(text), other, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What only a file can do: be full, old, new, damaged or torn.
 
-use homing_registry::storage::{Put, Query, SqliteStorage, Storage, StorageError};
+use homing_registry::storage::{Hits, Put, Query, SqliteStorage, Storage, StorageError};
 use rusqlite::Connection;
 
 use crate::backend::{self, Sqlite};
-use crate::fixtures::{at, draft, key};
+use crate::fixtures::{HOUR, at, draft, key};
 
 /// A second connection, as somebody with the file in hands has it.
 fn beside(backend: &Sqlite) -> Connection {
@@ -50,26 +50,60 @@ async fn no_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_of_version_1_is_brought_up_to_date_with_its_index() {
-    let backend = backend::sqlite();
-    for n in 0..20 {
-        let draft = draft(n, 0).title(&format!("number{n} fish")).tags(&["sea"]);
-        backend.storage.put(at(0), draft.done()).await.unwrap();
+async fn a_file_of_an_older_version_is_brought_up_to_date_with_its_index() {
+    // Versions 1 and 2 had the same rows; 1 had no index at all, 2 had one that SQLite kept.
+    let before = [
+        "DROP INDEX counts_by_count; PRAGMA user_version = 1;",
+        "CREATE VIRTUAL TABLE words USING fts5 (strong, weak, facets, content='');
+         INSERT INTO words (rowid, strong) VALUES (1, 'number1'); PRAGMA user_version = 2;",
+    ];
+    for older in before {
+        let backend = backend::sqlite();
+        for n in 0..20 {
+            let draft = draft(n, 0).title(&format!("number{n} fish")).tags(&["sea"]);
+            backend.storage.put(at(0), draft.done()).await.unwrap();
+        }
+        let file = beside(&backend);
+        let same = "UPDATE entities SET indexed = NULL, terms = x'00';
+                    ALTER TABLE entities RENAME COLUMN terms TO profile;";
+        file.execute_batch(&format!("{same} {older}")).unwrap();
+        let folder = backend.folder;
+        drop((file, backend.storage));
+        let again = backend::open(folder.path());
+        let query = Query { text: "number7".into(), limit: 1, ..Query::default() };
+        assert_eq!(again.search(at(0), &query).await.unwrap().total, 1);
+        assert_eq!(again.tags(at(0), 1).await.unwrap()[0].count, 20);
+        again.check().await.unwrap();
     }
-    // Version 1 had the same rows and no index.
-    let file = beside(&backend);
-    file.execute_batch(
-        "DROP TABLE words; DROP INDEX counts_by_count;
-         UPDATE entities SET indexed = NULL, profile = x''; PRAGMA user_version = 1;",
-    )
-    .unwrap();
+}
+
+#[tokio::test]
+async fn the_index_is_made_from_the_rows_after_every_kind_of_change() {
+    let backend = backend::sqlite();
+    let store = &backend.storage;
+    for n in 0..40 {
+        let draft =
+            draft(n, 0).title(&format!("number{n} bird")).lives(HOUR / 2 * (1 + u64::from(n)));
+        store.put(at(0), draft.done()).await.unwrap();
+    }
+    for n in 0..10 {
+        store.put(at(1), draft(n, 1).title("other words").done()).await.unwrap();
+        store.put(at(1), draft(n + 10, 1).withdrawn().done()).await.unwrap();
+        store.heartbeat(&key(n + 20).node_id(), at(2).wall).await.unwrap();
+    }
+    store.sweep(at(18 * HOUR)).await.unwrap();
+    backend.check().await;
+    let query = Query { text: "bird".into(), limit: 50, ..Query::default() };
+    let here = store.search(at(18 * HOUR), &query).await.unwrap();
+    assert!(here.total > 0 && here.total < 10, "{}", here.total);
     let folder = backend.folder;
-    drop((file, backend.storage));
+    drop(backend.storage);
     let again = backend::open(folder.path());
-    let query = Query { text: "number7".into(), limit: 1, ..Query::default() };
-    assert_eq!(again.search(at(0), &query).await.unwrap().total, 1);
-    assert_eq!(again.tags(at(0), 1).await.unwrap()[0].count, 20);
-    again.check().await.unwrap();
+    let there = again.search(at(18 * HOUR), &query).await.unwrap();
+    let seen = |hits: &Hits| -> Vec<_> {
+        hits.hits.iter().map(|h| (h.entity.node_id(), h.score.matched.clone())).collect()
+    };
+    assert_eq!(seen(&here), seen(&there));
 }
 
 #[tokio::test]

@@ -171,8 +171,8 @@ pub(super) async fn changes(
     after: u64,
     limit: u32,
 ) -> Outcome<Vec<Change>> {
-    let sql = "SELECT number, kind, node_id, sequence, at FROM changes WHERE number > $1
-        ORDER BY number LIMIT $2";
+    let sql = "SELECT c.number, c.kind, c.node_id, c.sequence, c.at, e.name FROM changes c
+        LEFT JOIN entities e ON e.node_id = c.node_id WHERE c.number > $1 ORDER BY c.number LIMIT $2";
     let limit = i64::from(limit.min(ANSWER_MAX));
     let rows = store.all(sqlx::query(sql).bind(int(after)).bind(limit)).await?;
     let change = |row: &PgRow| {
@@ -182,6 +182,7 @@ pub(super) async fn changes(
             node_id: NodeId(rows::bytes32(column(row, 2)?)?),
             sequence: rows::seq(column(row, 3)?),
             at: rows::wall(column(row, 4)?),
+            name: rows::name_of(column::<Option<&str>>(row, 5)?)?,
         })
     };
     rows.iter().map(change).collect()

@@ -41,7 +41,7 @@ fn tsquery(expression: &Expression) -> String {
         parts.push(format!("({})", terms.join(glue)));
     }
     for group in &expression.facets {
-        let any: Vec<_> = group.iter().map(|facet| format!("'{facet}'")).collect();
+        let any: Vec<_> = group.iter().map(|facet| format!("'{}'", facet.text())).collect();
         parts.push(format!("({})", any.join(" | ")));
     }
     parts.join(" & ")
@@ -120,7 +120,11 @@ impl Search<'_> {
     }
 
     /// What the query means: the expression and how many entities it fits.
-    async fn meaning(&self, words: &[Word], facets: &[Vec<String>]) -> Outcome<(Expression, u64)> {
+    async fn meaning(
+        &self,
+        words: &[Word],
+        facets: &[Vec<words::Facet>],
+    ) -> Outcome<(Expression, u64)> {
         let known: Vec<_> = words.iter().filter(|w| w.frequency > 0).collect();
         if known.is_empty() && !words.is_empty() {
             return Ok((Expression::default(), 0));

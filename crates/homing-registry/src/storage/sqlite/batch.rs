@@ -1,8 +1,7 @@
 //! One transaction: what each job changes. Sweeping is in `sweep`, the index at the end in `finish`.
 //!
-//! Rows change at once, the index when all jobs are done, in ascending order: FTS5 keeps what ascends in
-//! memory and writes one segment. What is counted (categories, tags) is summed up and written once, too.
-//! An entity whose words did not change (the rule when a record is renewed) does not touch the index.
+//! Rows change at once, the index after the commit. What is counted (categories, tags) is summed up and
+//! written once. An entity whose words did not change (the rule when a record is renewed) keeps its terms.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +9,16 @@ use homing_base::{NodeId, Now, Record, Wall};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::failed;
+use super::prepare::{self, Prepared};
 use super::writer::{Answer, Work};
 use crate::entity::StoredCard;
 use crate::limits::{ENTITIES_MAX, EVIDENCE_MAX, HISTORY_MAX};
 use crate::listing::Listing;
 use crate::storage::decide::{self, Decision, Head, Known};
-use crate::storage::rows::{self, Entry, int};
+use crate::storage::index::{Change, Place};
+use crate::storage::rows::{self, int};
+use crate::storage::terms::{Entry, Terms};
 use crate::storage::verified::Verified;
-use crate::storage::words::Indexed;
 use crate::storage::{ChangeKind, Put, Registration, StorageError};
 
 /// Sizes that the writer keeps in mind.
@@ -35,28 +36,26 @@ impl Sizes {
     }
 }
 
-/// What the index is to have of one entity at the end.
-pub(super) struct IndexChange {
-    pub(super) was_there: bool,
-    pub(super) now: Option<Indexed>,
-}
-
 /// The present row of an identity.
 struct Row {
     seq: i64,
     head: Head,
-    words: Option<Vec<u8>>,
+    /// Digest of what the index has; nothing for a tombstone.
+    indexed: Option<Vec<u8>>,
     updated: i64,
     source: i16,
+    heartbeat: Option<Wall>,
 }
 
 pub(super) struct Batch<'t> {
     pub(super) transaction: &'t Transaction<'t>,
     verified: &'t Verified,
     pub(super) sizes: Sizes,
-    pub(super) index: BTreeMap<i64, IndexChange>,
+    /// What the index learns after the commit.
+    pub(super) changes: Vec<Change>,
     pub(super) counts: BTreeMap<(char, String), i64>,
-    pub(super) changed: bool,
+    /// Whether the list of changes has grown.
+    pub(super) noted: bool,
 }
 
 pub(super) type Outcome<T> = Result<T, StorageError>;
@@ -67,16 +66,16 @@ impl<'t> Batch<'t> {
         sizes: Sizes,
         verified: &'t Verified,
     ) -> Self {
-        let (index, counts) = (BTreeMap::new(), BTreeMap::new());
-        Self { transaction, verified, sizes, index, counts, changed: false }
+        let (changes, counts) = (Vec::new(), BTreeMap::new());
+        Self { transaction, verified, sizes, changes, counts, noted: false }
     }
 
     pub(super) fn apply(&mut self, work: &Work) -> Outcome<Answer> {
         Ok(match work {
-            Work::Put(now, registration) => Answer::Put(self.admit_and_put(*now, registration)?),
+            Work::Put(now, prepared) => Answer::Put(self.admit_and_put(*now, prepared)?),
             Work::Import(now, many) => {
                 let answers: Outcome<Vec<_>> =
-                    many.iter().map(|r| self.admit_and_put(*now, r)).collect();
+                    many.iter().map(|p| self.admit_and_put(*now, p)).collect();
                 Answer::Import(answers?)
             }
             Work::Card(id, card, listing) => Answer::Kept(self.card(id, card, listing)?),
@@ -94,15 +93,15 @@ impl<'t> Batch<'t> {
     }
 
     /// The inner error is the record's fault and changes nothing.
-    fn admit_and_put(&mut self, now: Now, registration: &Registration) -> Outcome<Outcome<Put>> {
-        match decide::admit(now, &registration.record) {
-            Ok(()) => self.put(now, registration).map(Ok),
+    fn admit_and_put(&mut self, now: Now, prepared: &Prepared) -> Outcome<Outcome<Put>> {
+        match decide::admit(now, &prepared.registration.record) {
+            Ok(()) => self.put(now, prepared).map(Ok),
             Err(refused) => Ok(Err(refused)),
         }
     }
 
-    fn put(&mut self, now: Now, registration: &Registration) -> Outcome<Put> {
-        let record = &registration.record;
+    fn put(&mut self, now: Now, prepared: &Prepared) -> Outcome<Put> {
+        let record = &prepared.registration.record;
         let row = self.row(&record.node_id())?;
         let known = match &row {
             Some(row) => Known::Entity(row.head.clone()),
@@ -116,7 +115,7 @@ impl<'t> Batch<'t> {
                 Ok(Put::Full)
             }
             (Decision::Replace { put, kind, until }, None) => {
-                self.create(now, registration, until)?;
+                self.create(now, prepared, until, known != Known::Nothing)?;
                 self.change(now.wall, kind, record)?;
                 Ok(put)
             }
@@ -125,7 +124,7 @@ impl<'t> Batch<'t> {
                     self.evidence(&self.record_of(row.seq)?)?;
                     self.evidence(record)?;
                 }
-                self.replace(now, &row, registration, until)?;
+                self.replace(now, &row, prepared, until)?;
                 self.change(now.wall, kind, record)?;
                 Ok(put)
             }
@@ -142,7 +141,7 @@ impl<'t> Batch<'t> {
             }
             (Decision::Nothing(put), row) => {
                 if let (Put::Same, Some(row)) = (&put, row) {
-                    self.complete(&row, registration)?;
+                    self.complete(&row, prepared)?;
                 }
                 Ok(put)
             }
@@ -151,7 +150,7 @@ impl<'t> Batch<'t> {
 
     fn row(&self, id: &NodeId) -> Outcome<Option<Row>> {
         let sql =
-            "SELECT seq, sequence, digest, withdrawn, expires, until, indexed, updated, source
+            "SELECT seq, sequence, digest, withdrawn, expires, until, indexed, updated, source, heartbeat
                    FROM entities WHERE node_id = ?1";
         let mut statement = self.transaction.prepare_cached(sql).map_err(|e| failed(&e))?;
         let read = |r: &rusqlite::Row<'_>| {
@@ -163,8 +162,9 @@ impl<'t> Batch<'t> {
                 expires: rows::wall(r.get(4)?),
                 until: rows::wall(r.get(5)?),
             };
-            let (words, updated, source) = (r.get(6)?, r.get(7)?, r.get(8)?);
-            Ok(Row { seq: r.get(0)?, head, words, updated, source })
+            let (indexed, updated, source) = (r.get(6)?, r.get(7)?, r.get(8)?);
+            let heartbeat = r.get::<_, Option<i64>>(9)?.map(rows::wall);
+            Ok(Row { seq: r.get(0)?, head, indexed, updated, source, heartbeat })
         };
         statement.query_row([&id.0], read).optional().map_err(|e| failed(&e))
     }
@@ -193,14 +193,19 @@ impl<'t> Batch<'t> {
         rows::listing_of(&text)
     }
 
-    fn create(&mut self, now: Now, registration: &Registration, until: Wall) -> Outcome<()> {
+    fn create(
+        &mut self,
+        now: Now,
+        prepared: &Prepared,
+        until: Wall,
+        had_floor: bool,
+    ) -> Outcome<()> {
+        let Prepared { registration, digest, name, listing, entry } = prepared;
         let record = &registration.record;
-        let (digest, name) = (record.digest(), record.name.as_ref().map(ToString::to_string));
-        let entry = entry_of(record, &registration.listing);
-        let empty = Vec::new();
+        let terms = entry.as_ref().map(|e| &e.terms);
         self.execute(
             "INSERT INTO entities (node_id, name, sequence, digest, issued, expires, withdrawn,
-               until, registered, updated, source, indexed, profile)
+               until, registered, updated, source, indexed, terms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12)",
             params![
                 record.node_id().0,
@@ -214,69 +219,67 @@ impl<'t> Batch<'t> {
                 int(now.wall.0),
                 rows::source_number(registration.source),
                 entry.as_ref().map(|e| &e.digest),
-                entry.as_ref().map_or(&empty, |e| &e.indexed.profile),
+                terms.map_or(&[][..], |terms| &terms.0),
             ],
         )?;
         let seq = self.transaction.last_insert_rowid();
         self.execute(
             "INSERT INTO contents (seq, record, listing) VALUES (?1, ?2, ?3)",
-            params![seq, record.bytes(), rows::listing_text(&registration.listing)],
+            params![seq, record.bytes(), listing],
         )?;
         self.sizes.known += 1;
-        if self.execute("DELETE FROM floors WHERE node_id = ?1", [&record.node_id().0])? > 0 {
+        if had_floor {
+            self.execute("DELETE FROM floors WHERE node_id = ?1", [&record.node_id().0])?;
             self.sizes.known -= 1;
         }
-        if let Some(entry) = entry {
+        self.changes.push(Change::Row(place_of(seq, record, None)));
+        if let Some(new) = terms.cloned() {
             self.count(&registration.listing, 1);
-            self.index.insert(seq, IndexChange { was_there: false, now: Some(entry.indexed) });
+            self.changes.push(Change::Terms { seq, old: Terms::default(), new });
         }
         if let Some(card) = fitting(record, registration.card.as_ref()) {
             self.store_card(seq, card)?;
         }
-        self.verified.remember(digest, record);
+        self.verified.remember(*digest, record);
         Ok(())
     }
 
-    fn replace(
-        &mut self,
-        now: Now,
-        row: &Row,
-        registration: &Registration,
-        until: Wall,
-    ) -> Outcome<()> {
+    fn replace(&mut self, now: Now, row: &Row, prepared: &Prepared, until: Wall) -> Outcome<()> {
+        let Prepared { registration, digest, name, .. } = prepared;
         let record = &registration.record;
         let previous = self.record_of(row.seq)?;
         self.archive(row, &previous)?;
         let kept = self.keep_card(row.seq, &previous, registration)?;
-        let listing = match kept {
-            true => self.listing_of(row.seq)?,
-            false => registration.listing.clone(),
-        };
-        let name = record.name.as_ref().map(ToString::to_string);
+        let still_heard = !row.head.withdrawn && !record.is_withdrawn();
+        let heartbeat = row.heartbeat.filter(|_| still_heard);
         self.execute(
             "UPDATE entities SET name = ?2, sequence = ?3, digest = ?4, issued = ?5, expires = ?6,
-               withdrawn = ?7, until = ?8, updated = ?9, source = ?10,
-               heartbeat = CASE WHEN withdrawn = 1 OR ?7 THEN NULL ELSE heartbeat END
+               withdrawn = ?7, until = ?8, updated = ?9, source = ?10, heartbeat = ?11
              WHERE seq = ?1",
             params![
                 row.seq,
                 name,
                 int(record.sequence.0),
-                record.digest(),
+                digest,
                 int(record.issued.0),
                 int(record.expires.0),
                 record.is_withdrawn(),
                 int(until.0),
                 int(now.wall.0),
                 rows::source_number(registration.source),
+                heartbeat.map(|at| int(at.0)),
             ],
         )?;
-        self.describe(row, record, &listing)?;
+        self.changes.push(Change::Row(place_of(row.seq, record, heartbeat)));
+        match kept {
+            true => self.describe(row, record, &self.listing_of(row.seq)?)?,
+            false => self.described(row, prepared)?,
+        }
         self.execute(
             "UPDATE contents SET record = ?2 WHERE seq = ?1",
             params![row.seq, record.bytes()],
         )?;
-        self.verified.remember(record.digest(), record);
+        self.verified.remember(*digest, record);
         Ok(())
     }
 
@@ -319,27 +322,38 @@ impl<'t> Batch<'t> {
         Ok(has_card && previous.name == record.name && previous.tags == record.tags)
     }
 
-    /// Writes a listing and what the index has of it, if it differs.
     fn describe(&mut self, row: &Row, record: &Record, listing: &Listing) -> Outcome<()> {
-        let entry = entry_of(record, listing);
-        let text = rows::listing_text(listing);
-        if entry.as_ref().map(|e| &e.digest) != row.words.as_ref() {
-            if row.words.is_some() {
+        let entry = prepare::entry_of(record, listing);
+        self.write_listing(row, listing, &rows::listing_text(listing), entry.as_ref())
+    }
+
+    fn described(&mut self, row: &Row, prepared: &Prepared) -> Outcome<()> {
+        let Prepared { registration, listing, entry, .. } = prepared;
+        self.write_listing(row, &registration.listing, listing, entry.as_ref())
+    }
+
+    /// Writes a listing and what the index has of it, if it differs.
+    fn write_listing(
+        &mut self,
+        row: &Row,
+        listing: &Listing,
+        text: &str,
+        entry: Option<&Entry>,
+    ) -> Outcome<()> {
+        if entry.map(|e| &e.digest) != row.indexed.as_ref() {
+            let old = self.terms_of(row.seq)?;
+            if row.indexed.is_some() {
                 self.count(&self.listing_of(row.seq)?, -1);
             }
             if entry.is_some() {
                 self.count(listing, 1);
             }
-            let empty = Vec::new();
+            let new = entry.map(|e| e.terms.clone()).unwrap_or_default();
             self.execute(
-                "UPDATE entities SET indexed = ?2, profile = ?3 WHERE seq = ?1",
-                params![
-                    row.seq,
-                    entry.as_ref().map(|e| &e.digest),
-                    entry.as_ref().map_or(&empty, |e| &e.indexed.profile)
-                ],
+                "UPDATE entities SET indexed = ?2, terms = ?3 WHERE seq = ?1",
+                params![row.seq, entry.map(|e| &e.digest), new.0],
             )?;
-            self.reindex(row, entry.map(|e| e.indexed));
+            self.changes.push(Change::Terms { seq: row.seq, old, new });
         }
         self.execute(
             "UPDATE contents SET listing = ?2 WHERE seq = ?1 AND listing <> ?2",
@@ -348,13 +362,15 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    fn reindex(&mut self, row: &Row, now: Option<Indexed>) {
-        let was_there = row.words.is_some();
-        self.index.entry(row.seq).or_insert(IndexChange { was_there, now: None }).now = now;
+    fn terms_of(&self, seq: i64) -> Outcome<Terms> {
+        let sql = "SELECT terms FROM entities WHERE seq = ?1";
+        let mut statement = self.transaction.prepare_cached(sql).map_err(|e| failed(&e))?;
+        statement.query_row([seq], |r| r.get(0)).map(Terms).map_err(|e| failed(&e))
     }
 
     /// The same record came again: perhaps with the card that was missing.
-    fn complete(&mut self, row: &Row, registration: &Registration) -> Outcome<()> {
+    fn complete(&mut self, row: &Row, prepared: &Prepared) -> Outcome<()> {
+        let registration = &prepared.registration;
         let Some(card) = fitting(&registration.record, registration.card.as_ref()) else {
             return Ok(());
         };
@@ -365,7 +381,7 @@ impl<'t> Batch<'t> {
         }
         drop(statement);
         self.store_card(row.seq, card)?;
-        self.describe(row, &registration.record, &registration.listing)
+        self.described(row, prepared)
     }
 
     fn store_card(&self, seq: i64, card: &StoredCard) -> Outcome<()> {
@@ -411,7 +427,7 @@ impl<'t> Batch<'t> {
         id: &[u8; 32],
         sequence: i64,
     ) -> Outcome<()> {
-        self.changed = true;
+        self.noted = true;
         self.execute(
             "INSERT INTO changes (kind, node_id, sequence, at) VALUES (?1, ?2, ?3, ?4)",
             params![rows::change_number(kind), id, sequence, int(at.0)],
@@ -434,20 +450,28 @@ impl<'t> Batch<'t> {
         Ok(true)
     }
 
-    fn heartbeat(&self, id: &NodeId, at: Wall) -> Outcome<bool> {
-        let changed = self.execute(
-            "UPDATE entities SET heartbeat = ?2
-             WHERE node_id = ?1 AND withdrawn = 0 AND (heartbeat IS NULL OR heartbeat < ?2)",
-            params![id.0, int(at.0)],
-        )?;
-        Ok(changed > 0)
+    fn heartbeat(&mut self, id: &NodeId, at: Wall) -> Outcome<bool> {
+        let sql = "UPDATE entities SET heartbeat = ?2
+             WHERE node_id = ?1 AND withdrawn = 0 AND (heartbeat IS NULL OR heartbeat < ?2)
+             RETURNING seq";
+        let mut statement = self.transaction.prepare_cached(sql).map_err(|e| failed(&e))?;
+        let seq = statement.query_row(params![id.0, int(at.0)], |r| r.get(0)).optional();
+        let seq: Option<i64> = seq.map_err(|e| failed(&e))?;
+        self.changes.extend(seq.map(|seq| Change::Heartbeat { seq, at }));
+        Ok(seq.is_some())
     }
 }
 
-/// A tombstone is not searched for.
-pub(super) fn entry_of(record: &Record, listing: &Listing) -> Option<Entry> {
-    let name = record.name.as_ref().map(ToString::to_string);
-    (!record.is_withdrawn()).then(|| Entry::of(listing, name.as_deref()))
+/// What the index reads of a row.
+fn place_of(seq: i64, record: &Record, heartbeat: Option<Wall>) -> Place {
+    Place {
+        seq,
+        tie: Place::tie(&record.node_id()),
+        issued: record.issued,
+        expires: record.expires,
+        heartbeat,
+        withdrawn: record.is_withdrawn(),
+    }
 }
 
 /// The card, if it is the one that the record names.

@@ -1,14 +1,17 @@
 //! The SQLite backend: one file, one process, nothing to run beside it.
 //!
 //! ```text
-//! put, set_card, heartbeat, sweep ─► writer (one thread, group commit, WAL, synchronous = FULL)
+//! put, set_card, heartbeat, sweep ─► writer (one thread, group commit, WAL, synchronous = FULL) ─► index
 //! everything else ─► one of a few reading connections, on a blocking thread; readers never wait for the writer
 //! ```
-//! A crash at any instruction leaves whole transactions. The index is FTS5, written in the same transaction.
+//! A crash at any instruction leaves whole transactions. The index is in memory ([`super::index`]) and is made
+//! from the rows, beside the first answers, when the file is opened; one process has the file.
 //! Not here: several registries over one database (`postgres`).
 
 mod batch;
 mod finish;
+mod live;
+mod prepare;
 mod read;
 mod schema;
 mod search;
@@ -23,8 +26,10 @@ use homing_base::{Address, Name, NodeId, Now, Wall};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::Semaphore;
 
+use live::Live;
+use prepare::Prepared;
 pub use schema::SCHEMA_VERSION;
-use writer::{Answer, Work, Writer};
+use writer::{Answer, Begun, Work, Writer};
 
 use super::verified::{Verified, damaged};
 use super::{
@@ -32,7 +37,6 @@ use super::{
     Swept, Totals, Version,
 };
 use crate::entity::{Entity, StoredCard};
-use crate::limits::IMPORT_MAX;
 use crate::listing::Listing;
 
 /// Reading connections, and so reads at one time.
@@ -44,6 +48,7 @@ pub struct SqliteStorage {
     writer: Writer,
     readers: Arc<Readers>,
     verified: Arc<Verified>,
+    live: Arc<Live>,
 }
 
 #[derive(Debug)]
@@ -71,14 +76,14 @@ impl SqliteStorage {
     pub fn open_with_pages_max(path: impl AsRef<Path>, pages: u32) -> Result<Self, StorageError> {
         let path = path.as_ref();
         let verified = Arc::new(Verified::default());
-        let writer = Writer::open(path, pages, verified.clone())?;
+        let (writer, live) = Writer::open(path, pages, verified.clone())?;
         let idle: Result<Vec<_>, _> = (0..READERS).map(|_| schema::open_reader(path)).collect();
         let readers = Readers {
             idle: Mutex::new(idle?),
             free: Arc::new(Semaphore::new(READERS)),
             path: path.to_owned(),
         };
-        Ok(Self { writer, readers: Arc::new(readers), verified })
+        Ok(Self { writer, readers: Arc::new(readers), verified, live })
     }
 
     /// Checks every page, the index and that rows and index agree. Takes seconds on a large file.
@@ -86,8 +91,12 @@ impl SqliteStorage {
     /// # Errors
     /// [`StorageError::Database`] says what is wrong.
     pub async fn check(&self) -> Result<(), StorageError> {
-        let path = self.readers.path.clone();
-        let work = move || read::check(&schema::open_writer(&path)?);
+        let (path, live) = (self.readers.path.clone(), self.live.clone());
+        let work = move || {
+            let connection = schema::open_writer(&path)?;
+            read::check(&connection)?;
+            live.check(&connection)
+        };
         tokio::task::spawn_blocking(work).await.map_err(|_| damaged("the check panicked"))?
     }
 
@@ -136,7 +145,8 @@ fn unexpected() -> StorageError {
 #[async_trait]
 impl Storage for SqliteStorage {
     async fn put(&self, now: Now, registration: Registration) -> Result<Put, StorageError> {
-        match self.writer.write(Work::Put(now, Box::new(registration))).await? {
+        let prepared = Box::new(Prepared::of(registration));
+        match self.writer.write(Work::Put(now, prepared)).await? {
             Answer::Put(put) => put,
             _ => Err(unexpected()),
         }
@@ -149,14 +159,21 @@ impl Storage for SqliteStorage {
     ) -> Result<Vec<Result<Put, StorageError>>, StorageError> {
         let mut answers = Vec::with_capacity(registrations.len());
         let mut rest = registrations.into_iter();
+        let mut written: Option<Begun> = None;
         loop {
-            let part: Vec<_> = rest.by_ref().take(IMPORT_MAX).collect();
-            if part.is_empty() {
-                return Ok(answers);
+            // One part is prepared while another is written and a third is indexed.
+            let part = prepare::next(&mut rest).await?;
+            let begun = match part.is_empty() {
+                true => None,
+                false => Some(self.writer.begin(Work::Import(now, part)).await?),
+            };
+            let more = begun.is_some();
+            if let Some(before) = std::mem::replace(&mut written, begun) {
+                let Answer::Import(part) = before.end().await? else { return Err(unexpected()) };
+                answers.extend(part);
             }
-            match self.writer.write(Work::Import(now, part)).await? {
-                Answer::Import(part) => answers.extend(part),
-                _ => return Err(unexpected()),
+            if !more {
+                return Ok(answers);
             }
         }
     }
@@ -183,9 +200,9 @@ impl Storage for SqliteStorage {
         after: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page<Entity>, StorageError> {
-        let (filter, after) = (filter.clone(), after.cloned());
+        let (filter, after, live) = (filter.clone(), after.cloned(), self.live.clone());
         self.read(move |connection, verified| {
-            search::page(connection, verified, now, &filter, after.as_ref(), limit)
+            search::page(connection, verified, &live, now, &filter, after.as_ref(), limit)
         })
         .await
     }
@@ -223,9 +240,11 @@ impl Storage for SqliteStorage {
     }
 
     async fn search(&self, now: Now, query: &Query) -> Result<Hits, StorageError> {
-        let query = query.clone();
-        self.read(move |connection, verified| search::search(connection, verified, now, &query))
-            .await
+        let (query, live) = (query.clone(), self.live.clone());
+        self.read(move |connection, verified| {
+            search::search(connection, verified, &live, now, &query)
+        })
+        .await
     }
 
     async fn categories(&self, now: Now, limit: u32) -> Result<Vec<Count>, StorageError> {

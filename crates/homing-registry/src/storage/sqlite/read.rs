@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use homing_base::{NodeId, Now};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::failed;
+use super::{failed, prepare};
 use crate::entity::{Entity, StoredCard};
 use crate::limits::{HISTORY_MAX, PAGE_MAX};
 use crate::storage::cursor::List;
@@ -22,7 +22,7 @@ const COUNTS_MAX: u32 = 10_000;
 
 /// The columns that `entity_of` reads, in its order.
 pub(super) const COLUMNS: &str = "c.record, c.listing, e.source, e.registered, e.updated,
-  e.heartbeat, k.sha256, k.fetched, k.bytes, e.profile";
+  e.heartbeat, k.sha256, k.fetched, k.bytes";
 /// Where they come from.
 pub(super) const TABLES: &str =
     "entities e JOIN contents c ON c.seq = e.seq LEFT JOIN cards k ON k.seq = e.seq";
@@ -38,7 +38,6 @@ pub(super) struct Raw {
     updated: i64,
     heartbeat: Option<i64>,
     card: Option<(Vec<u8>, i64, Vec<u8>)>,
-    pub(super) profile: Vec<u8>,
 }
 
 impl Raw {
@@ -55,7 +54,6 @@ impl Raw {
             updated: row.get(4)?,
             heartbeat: row.get(5)?,
             card,
-            profile: row.get(9)?,
         })
     }
 
@@ -214,22 +212,28 @@ pub(super) fn counts(
 }
 
 pub(super) fn changes(connection: &Connection, after: u64, limit: u32) -> Outcome<Vec<Change>> {
-    let sql = "SELECT number, kind, node_id, sequence, at FROM changes WHERE number > ?1
-               ORDER BY number LIMIT ?2";
-    let read = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?));
-    let limit = limit.min(CHANGES_PAGE_MAX);
-    let found: Vec<(i64, i16, [u8; 32], i64, i64)> =
-        all(connection, sql, params![int(after), limit], read)?;
-    let change = |(number, kind, id, sequence, at): (i64, i16, _, _, _)| {
-        Ok(Change {
+    let sql = "SELECT c.number, c.kind, c.node_id, c.sequence, c.at, e.name FROM changes c
+               LEFT JOIN entities e ON e.node_id = c.node_id WHERE c.number > ?1
+               ORDER BY c.number LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql).map_err(|e| failed(&e))?;
+    let params = params![int(after), limit.min(CHANGES_PAGE_MAX)];
+    let mut found = statement.query(params).map_err(|e| failed(&e))?;
+    let mut changes = Vec::new();
+    while let Some(row) = found.next().map_err(|e| failed(&e))? {
+        let read =
+            || Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?));
+        let (number, kind, id, sequence, at, name): (i64, i16, _, _, _, Option<String>) =
+            read().map_err(|e| failed(&e))?;
+        changes.push(Change {
             number: number.unsigned_abs(),
             kind: rows::change_of(kind)?,
             node_id: NodeId(id),
             sequence: rows::seq(sequence),
             at: rows::wall(at),
-        })
-    };
-    found.into_iter().map(change).collect()
+            name: rows::name_of(name.as_deref())?,
+        });
+    }
+    Ok(changes)
 }
 
 pub(super) fn totals(connection: &Connection, now: Now) -> Outcome<Totals> {
@@ -247,7 +251,7 @@ pub(super) fn totals(connection: &Connection, now: Now) -> Outcome<Totals> {
     Ok(Totals { entities, withdrawn, cards, changes, evidence })
 }
 
-/// Every page, the index against itself, the index against the rows.
+/// Every page, the terms against the listings, the tables against each other.
 pub(super) fn check(connection: &Connection) -> Outcome<()> {
     let said: String = connection
         .query_row("PRAGMA integrity_check(10)", [], |r| r.get(0))
@@ -255,20 +259,8 @@ pub(super) fn check(connection: &Connection) -> Outcome<()> {
     if said != "ok" {
         return Err(damaged(&said));
     }
-    connection
-        .execute("INSERT INTO words (words) VALUES ('integrity-check')", [])
-        .map_err(|e| failed(&e))?;
+    check_terms(connection)?;
     let questions = [
-        (
-            "an indexed entity without words",
-            "SELECT seq FROM entities WHERE indexed IS NOT NULL
-           AND seq NOT IN (SELECT id FROM words_docsize)",
-        ),
-        (
-            "words without an entity",
-            "SELECT id FROM words_docsize
-           WHERE id NOT IN (SELECT seq FROM entities WHERE indexed IS NOT NULL)",
-        ),
         (
             "an entity without contents",
             "SELECT seq FROM entities
@@ -290,6 +282,24 @@ pub(super) fn check(connection: &Connection) -> Outcome<()> {
             connection.query_row(sql, [], |r| r.get(0)).optional().map_err(|e| failed(&e))?;
         if let Some(seq) = found {
             return Err(damaged(&format!("{what}: {seq}")));
+        }
+    }
+    Ok(())
+}
+
+fn check_terms(connection: &Connection) -> Outcome<()> {
+    let sql = "SELECT e.seq, e.terms, c.record, c.listing FROM entities e
+               JOIN contents c ON c.seq = e.seq";
+    let mut statement = connection.prepare(sql).map_err(|e| failed(&e))?;
+    let mut found = statement.query([]).map_err(|e| failed(&e))?;
+    let verified = Verified::default();
+    while let Some(row) = found.next().map_err(|e| failed(&e))? {
+        let read = || Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let (seq, terms, record, listing): (i64, Vec<u8>, Vec<u8>, String) =
+            read().map_err(|e| failed(&e))?;
+        let entry = prepare::entry_of(&verified.read(&record)?, &rows::listing_of(&listing)?);
+        if entry.map(|entry| entry.terms.0).unwrap_or_default() != terms {
+            return Err(damaged(&format!("terms that are not those of the listing: {seq}")));
         }
     }
     Ok(())

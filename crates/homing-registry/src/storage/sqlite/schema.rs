@@ -1,8 +1,8 @@
 //! Tables and migrations of the SQLite backend.
 //!
 //! `PRAGMA user_version` counts migrations: version *n* is reached from *n − 1* by `MIGRATIONS[n-1]`, in one
-//! transaction. A newer file is refused, never guessed at. What a search reads of a row (`entities`, some
-//! 600 bytes) lies apart from what only a hit needs (`contents`, `cards`): candidates then share pages.
+//! transaction. A newer file is refused, never guessed at. What the index is made from (`entities`, some
+//! 1,000 bytes) lies apart from what only a hit needs (`contents`, `cards`): opening reads no more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,10 +17,13 @@ pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Another process may hold the file for this long (backup tools do).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages that one connection keeps in memory, in KiB.
+/// Pages that a reading connection keeps in memory, in KiB.
 const CACHE_KIB: i64 = 8 * 1_024;
-/// The write-ahead log is folded into the file at this many pages (4 KiB each).
-const CHECKPOINT_PAGES: i64 = 4_096;
+/// Pages that the writing connection keeps: those of one import and the inner pages of every table.
+const WRITER_CACHE_KIB: i64 = 32 * 1_024;
+/// The write-ahead log is folded into the file at this many pages (4 KiB each): a page that many
+/// transactions change is then written once.
+const CHECKPOINT_PAGES: i64 = 16_384;
 
 const MIGRATIONS: &[&str] = &[
     "
@@ -60,10 +63,11 @@ CREATE TABLE counts (
 ",
     "
 CREATE INDEX counts_by_count ON counts (kind, count DESC, name);
--- Without content: what it indexes is in `contents`. Columns, not positions: no phrases are asked for.
-CREATE VIRTUAL TABLE words USING fts5 (
-  strong, weak, facets, content='', contentless_delete=1, detail=column, tokenize=\"ascii tokenchars '_'\");
-INSERT INTO words (words, rank) VALUES ('hashsize', 8388608);
+",
+    "
+-- The index is in memory now (an FTS5 table before): terms is what it is made of.
+DROP TABLE IF EXISTS words;
+ALTER TABLE entities RENAME COLUMN profile TO terms;
 ",
 ];
 
@@ -89,7 +93,7 @@ fn prepare_connection(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
@@ -114,8 +118,8 @@ fn step(connection: &mut Connection, version: i64) -> Result<(), StorageError> {
         .map_err(|_| StorageError::Newer { found: version, known: SCHEMA_VERSION })?;
     let transaction = connection.transaction().map_err(|e| failed(&e))?;
     transaction.execute_batch(MIGRATIONS[index]).map_err(|e| failed(&e))?;
-    if version == 1 {
-        super::finish::index_again(&transaction)?;
+    if version == 2 {
+        super::live::terms_again(&transaction)?;
     }
     transaction.pragma_update(None, "user_version", version + 1).map_err(|e| failed(&e))?;
     transaction.commit().map_err(|e| failed(&e))

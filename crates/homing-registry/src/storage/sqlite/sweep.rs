@@ -3,8 +3,9 @@
 use homing_base::Now;
 use rusqlite::params;
 
-use super::batch::{Batch, IndexChange, Outcome};
+use super::batch::{Batch, Outcome};
 use super::failed;
+use crate::storage::index::Change;
 use crate::storage::rows::int;
 use crate::storage::{ChangeKind, Swept};
 
@@ -53,11 +54,7 @@ impl Batch<'_> {
     }
 
     fn remove(&mut self, seq: i64, id: &[u8; 32]) -> Outcome<()> {
-        let sql = "SELECT indexed IS NOT NULL FROM entities WHERE seq = ?1";
-        let mut statement = self.transaction.prepare_cached(sql).map_err(|e| failed(&e))?;
-        let was_there = statement.query_row([seq], |r| r.get(0)).map_err(|e| failed(&e))?;
-        drop(statement);
-        self.index.entry(seq).or_insert(IndexChange { was_there, now: None }).now = None;
+        self.changes.push(Change::Gone { seq });
         for sql in [
             "DELETE FROM entities WHERE seq = ?1",
             "DELETE FROM contents WHERE seq = ?1",

@@ -1,9 +1,9 @@
-//! The one writer: a thread with the only writing connection, and group commit.
+//! The one writer: a thread with the only writing connection, and group commit. Answers come from the indexer.
 //!
 //! ```text
-//! put, put, heartbeat … ──► queue ──► BEGIN IMMEDIATE · all that wait, ≤ 512 · COMMIT (one sync) ──► answers
+//! put, put, heartbeat … ──► queue ──► BEGIN IMMEDIATE · all that wait, ≤ 512 · COMMIT (one sync) ──► index ──► answers
 //! ```
-//! Nobody is answered before the commit. If one job fails the whole transaction is rolled back and each job
+//! Nobody is answered before the commit and before the index has it. If one job fails the whole transaction is rolled back and each job
 //! is tried alone, so that only the culprit hears the error. Not here: what a job does (`batch`).
 
 use std::path::Path;
@@ -15,11 +15,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Batch, Sizes};
+use super::live::{Indexer, Live};
+use super::prepare::Prepared;
 use super::{failed, schema};
 use crate::entity::StoredCard;
 use crate::listing::Listing;
+use crate::storage::index::Change;
 use crate::storage::verified::Verified;
-use crate::storage::{Put, Registration, StorageError, Swept};
+use crate::storage::{Put, StorageError, Swept};
 
 /// Jobs that may wait; then callers wait for room.
 const QUEUE_MAX: usize = 2_048;
@@ -28,8 +31,8 @@ const GROUP_MAX: usize = 512;
 
 /// What is to be written.
 pub(super) enum Work {
-    Put(Now, Box<Registration>),
-    Import(Now, Vec<Registration>),
+    Put(Now, Box<Prepared>),
+    Import(Now, Vec<Prepared>),
     Card(NodeId, StoredCard, Box<Listing>),
     Heartbeat(NodeId, Wall),
     Sweep(Now),
@@ -63,26 +66,43 @@ impl Writer {
         path: &Path,
         pages: u32,
         verified: Arc<Verified>,
-    ) -> Result<Self, StorageError> {
+    ) -> Result<(Self, Arc<Live>), StorageError> {
         let connection = schema::open_writer(path)?;
         let limit = connection.pragma_update(None, "max_page_count", pages);
         limit.map_err(|e| failed(&e))?;
         let sizes = Sizes::read(&connection)?;
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let desk = Desk { connection, sizes, verified };
+        let indexer = Indexer::start(path)?;
+        let live = indexer.live();
+        let desk = Desk { connection, sizes, verified, indexer };
         let thread = std::thread::Builder::new()
             .name("registry-writer".into())
             .spawn(move || desk.run(queue))
             .map_err(|e| gone(&format!("no thread for the writer: {e}")))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok((Self { jobs: Some(jobs), thread: Some(thread) }, live))
     }
 
     /// Writes; durable on return.
     pub(super) async fn write(&self, work: Work) -> Result<Answer, StorageError> {
+        self.begin(work).await?.end().await
+    }
+
+    /// Puts it into the queue.
+    pub(super) async fn begin(&self, work: Work) -> Result<Begun, StorageError> {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(|| gone("the writer is closed"))?;
         jobs.send(Job { work, reply }).await.map_err(|_| gone("the writer has ended"))?;
-        answer.await.map_err(|_| gone("the writer has ended"))?
+        Ok(Begun(answer))
+    }
+}
+
+/// What is in the queue or being written.
+pub(super) struct Begun(oneshot::Receiver<Result<Answer, StorageError>>);
+
+impl Begun {
+    /// Waits; durable on return.
+    pub(super) async fn end(self) -> Result<Answer, StorageError> {
+        self.0.await.map_err(|_| gone("the writer has ended"))?
     }
 }
 
@@ -104,6 +124,7 @@ struct Desk {
     connection: Connection,
     sizes: Sizes,
     verified: Arc<Verified>,
+    indexer: Indexer,
 }
 
 impl Desk {
@@ -123,11 +144,14 @@ impl Desk {
     fn group(&mut self, jobs: Vec<Job>) {
         let works: Vec<_> = jobs.iter().map(|job| &job.work).collect();
         match self.transaction(&works) {
-            Ok(answers) => {
-                for (job, answer) in jobs.into_iter().zip(answers) {
-                    // Whoever asked may have left; what was written stays.
-                    let _ = job.reply.send(Ok(answer));
-                }
+            Ok((answers, changes)) => {
+                let replies: Vec<_> = jobs.into_iter().map(|job| job.reply).collect();
+                self.indexer.take(changes, || {
+                    for (reply, answer) in replies.into_iter().zip(answers) {
+                        // Whoever asked may have left; what was written stays.
+                        let _ = reply.send(Ok(answer));
+                    }
+                });
             }
             Err(error) if jobs.len() == 1 => {
                 tracing::warn!(%error, "the registry's database refused a write");
@@ -140,17 +164,17 @@ impl Desk {
     }
 
     /// All of it or nothing.
-    fn transaction(&mut self, works: &[&Work]) -> Result<Vec<Answer>, StorageError> {
+    fn transaction(&mut self, works: &[&Work]) -> Result<(Vec<Answer>, Vec<Change>), StorageError> {
         let sizes = self.sizes.clone();
         let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = begun.map_err(|e| failed(&e))?;
         let mut batch = Batch::new(&transaction, sizes, &self.verified);
         let answers: Result<Vec<_>, _> = works.iter().map(|work| batch.apply(work)).collect();
         let answers = answers?;
-        let sizes = batch.finish()?;
+        let (sizes, changes) = batch.finish()?;
         transaction.commit().map_err(|e| failed(&e))?;
         self.sizes = sizes;
-        Ok(answers)
+        Ok((answers, changes))
     }
 }
 
