@@ -24,6 +24,7 @@ use crate::config::{Config, ConfigError, Layers, Setting};
 use crate::dht_watch::DhtWatch;
 use crate::driver::{Driver, HEARD_MAX};
 use crate::events::Events;
+use crate::exposure::Exposures;
 use crate::gateway_role::GatewayRole;
 use crate::health::Health;
 use crate::home::{Home, HomeError, HomeLock};
@@ -256,6 +257,7 @@ impl Ground {
             store_counts: self.store.counts(),
             store: self.store,
         };
+        let exposures = Exposures::load(&self.home);
         let shared = Shared {
             public_key: self.key.public(),
             home: self.home,
@@ -274,6 +276,7 @@ impl Ground {
             relay,
             registry,
             gateway,
+            exposures,
             dht_lookups: AtomicU64::default(),
             ended,
             down,
@@ -288,6 +291,7 @@ impl Ground {
         if let (Some(role), Some(port)) = (node.shared.gateway, port) {
             role.serve(&node, port);
         }
+        node.restore_exposures();
         let serving = api.map(|socket| api::serve(node.clone(), socket));
         tokio::spawn(supervise(driver, queue, wire, serving, (lock, down_sender), ended_sender));
         Ok(node)

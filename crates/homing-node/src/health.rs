@@ -74,6 +74,9 @@ items! {
     "equivocation" Warning after 0, None,
         "an identity signed two different records with one sequence",
         "two machines may hold one key: see homing events";
+    "services_not_exposed" Warning after 0, None,
+        "services of the previous run are not exposed",
+        "see homing expose list, repair services.json in the home, then: homing down && homing up";
     "gateway_off" Warning after 0, None,
         "programs on this machine have no gateway",
         "choose a free port: homing config set gateway.listen 127.0.0.1:0, then: homing down && homing up";

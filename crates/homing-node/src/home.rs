@@ -6,6 +6,7 @@
 //! ├── config.toml             what the user set
 //! ├── registry.db             the registry role's entities
 //! ├── card.json               the agent card that was published
+//! ├── services.json   0600   what is exposed
 //! ├── homing.db               what was promised: own record, trust, names, peers
 //! ├── homing.sock      0600   the local API (elsewhere with HOMING_SOCKET)
 //! ├── daemon.log              JSON lines
@@ -87,6 +88,12 @@ impl Home {
     #[must_use]
     pub fn card(&self) -> PathBuf {
         self.dir.join("card.json")
+    }
+
+    /// What is exposed.
+    #[must_use]
+    pub fn services(&self) -> PathBuf {
+        self.dir.join("services.json")
     }
 
     /// The store.

@@ -21,6 +21,7 @@ pub mod daemon;
 mod dht_watch;
 mod driver;
 mod events;
+mod exposure;
 mod files;
 mod gateway_role;
 pub mod health;
@@ -41,6 +42,7 @@ pub mod streams;
 pub mod transport;
 
 pub use builder::{Builder, StartError};
+pub use exposure::HeldExposure;
 pub use node::Node;
 pub use streams::{Listener, Stream};
 

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Setting};
 use crate::driver::Request;
 use crate::events::Events;
+use crate::exposure::Exposures;
 use crate::gateway_role::GatewayRole;
 use crate::health::Health;
 use crate::home::Home;
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) relay: Option<Arc<RelayRole>>,
     pub(crate) registry: Option<RegistryRole>,
     pub(crate) gateway: Option<GatewayRole>,
+    pub(crate) exposures: Exposures,
     /// DHT lookups that the local user asked for.
     pub(crate) dht_lookups: AtomicU64,
     /// How the agent ended.

@@ -14,12 +14,12 @@ use axum::routing::{get, post};
 use homing_api::operations as op;
 use homing_api::{
     API_MAJOR, ApiError, BODY_BYTES_MAX, Code, HEADER_API, HEADER_VERSION, Schema, agent, cards,
-    dht, network, peers, trust,
+    dht, gossip, network, peers, trust,
 };
 use serde::Deserialize;
 
 use super::answer::{Answer, Failed, body, json};
-use super::{Caller, messages, sse, upgrade};
+use super::{Caller, exposures, messages, sse, upgrade};
 use crate::VERSION;
 use crate::node::Node;
 use crate::streams::Stream;
@@ -60,6 +60,7 @@ pub(super) fn router(node: Node) -> Router {
         .route(op::DHT_PEERS, get(dht_peers))
         .route(op::DHT_LOOKUP, post(dht_lookup))
         .route(op::DHT_STATS, get(dht_stats))
+        .route(op::GOSSIP_STATS, get(gossip_stats))
         .route(op::ALIASES, get(aliases).post(set_alias))
         .route(op::CARD, get(card).post(publish_card))
         .route(op::CONFIG, get(config))
@@ -69,6 +70,7 @@ pub(super) fn router(node: Node) -> Router {
         .route(op::EVENTS, get(sse::events))
         .route(op::STOP, post(stop))
         .merge(messages::routes())
+        .merge(exposures::routes())
         .fallback(no_operation)
         .method_not_allowed_fallback(no_operation)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -182,6 +184,10 @@ async fn dht_peers(State(s): Here) -> Answer<dht::DhtPeers> {
 
 async fn dht_lookup(State(s): Here, bytes: Body) -> Answer<dht::DhtLookup> {
     json(s.node.dht_lookup(body(bytes)?).await)
+}
+
+async fn gossip_stats(State(s): Here) -> Answer<gossip::GossipStats> {
+    json(s.node.gossip_stats().await)
 }
 
 async fn dht_stats(State(s): Here) -> Answer<dht::DhtStats> {

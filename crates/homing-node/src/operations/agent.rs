@@ -55,7 +55,7 @@ impl Node {
             record: record.as_ref().map(record_facts),
             direct: facts.direct,
             publishes_addresses: facts.publish_direct,
-            services: shared.config.services.clone(),
+            services: self.advertised(),
             network: network_of(shared),
             dht,
             serving_relay: self.served_relay(),

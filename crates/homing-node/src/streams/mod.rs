@@ -254,6 +254,15 @@ impl Streams {
         true
     }
 
+    /// What a stream is for has ended: it breaks now, with this reason.
+    pub(crate) fn cut(&self, id: u64, why: ApiError) {
+        let entry = self.tables().open.get(&id).cloned();
+        if let Some(entry) = entry {
+            entry.end(Err(why));
+            entry.severed.send_replace(true);
+        }
+    }
+
     /// The node stops.
     pub(crate) fn end_all(&self) {
         let entries: Vec<_> = self.tables().open.values().cloned().collect();

@@ -1,0 +1,124 @@
+//! A process per stream: its standard input and output are the stream, its standard error goes to the log.
+//!
+//! Its environment says who is there, as for `homing listen --exec`. It leads a process group, and the whole group
+//! is killed when the stream ends; after it closed its output it may work on for a moment.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Stdio;
+
+use homing_api::{ApiError, Code};
+use homing_base::Service;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::Semaphore;
+use tracing::{debug, info, warn};
+
+use super::Visit;
+use super::limits::{PROCESS_END_TIMEOUT, PROCESSES_MAX, STDERR_LINE_BYTES_MAX, STDERR_LINES_MAX};
+use crate::streams::Stream;
+
+static PROCESSES: Semaphore = Semaphore::const_new(PROCESSES_MAX);
+
+/// Runs the program for one stream, to the end of either.
+///
+/// # Errors
+/// `limit_reached` when too many run, `internal` when it cannot be started; the stream comes back.
+pub(super) async fn serve(
+    stream: Stream,
+    argv: &[String],
+    cwd: Option<&Path>,
+    visit: &Visit,
+) -> Result<(), (Stream, ApiError)> {
+    let Ok(_slot) = PROCESSES.try_acquire() else {
+        let message = format!("{PROCESSES_MAX} processes run for peers already");
+        return Err((stream, ApiError::new(Code::LimitReached, message)));
+    };
+    let mut child = match spawn(argv, cwd, visit) {
+        Ok(child) => child,
+        Err(error) => {
+            let message = format!("{} cannot be started", argv[0]);
+            let error = ApiError::new(Code::Internal, message).why(error.to_string());
+            return Err((stream, error));
+        }
+    };
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    if let Some(stderr) = child.stderr.take() {
+        tokio::spawn(log_lines(stderr, visit.host.entry.name.clone()));
+    }
+    let orderly = tokio::select! {
+        orderly = carry(stream, &mut child) => orderly,
+        () = visit.ended() => false,
+    };
+    if orderly {
+        drop(tokio::time::timeout(PROCESS_END_TIMEOUT, child.wait()).await);
+    }
+    if let Some(group) = group {
+        // Fails when everything in it has ended.
+        killpg(group, Signal::SIGKILL).ok();
+    }
+    let status = child.wait().await.ok().and_then(|status| status.code());
+    debug!(peer = %visit.peer.fmt_short(), ?status, "process ended");
+    Ok(())
+}
+
+fn spawn(argv: &[String], cwd: Option<&Path>, visit: &Visit) -> std::io::Result<Child> {
+    let mut command = Command::new(&argv[0]);
+    command
+        .args(&argv[1..])
+        .env("HOMING_PEER_NODE_ID", visit.summary.node_id.to_string())
+        .env("HOMING_PEER_ADDRESS", visit.summary.address.to_string())
+        .env("HOMING_PEER_NAME", visit.summary.name.as_ref().map_or("", |name| name.as_str()))
+        .env("HOMING_SERVICE", visit.host.entry.name.as_str())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some(cwd) = cwd {
+        command.current_dir(cwd);
+    }
+    command.spawn()
+}
+
+/// Bytes both ways until the process closes its output; whether the stream held until then.
+async fn carry(stream: Stream, child: &mut Child) -> bool {
+    let mut stdin = child.stdin.take().expect("stdin was asked for");
+    let mut stdout = child.stdout.take().expect("stdout was asked for");
+    let (mut from_peer, mut to_peer) = tokio::io::split(stream);
+    let feeding = async move {
+        let fed = tokio::io::copy(&mut from_peer, &mut stdin).await;
+        drop(stdin);
+        match fed {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => false,
+            // A process that no longer reads may still write.
+            _ => std::future::pending().await,
+        }
+    };
+    let answering = async {
+        let copied = tokio::io::copy(&mut stdout, &mut to_peer).await;
+        copied.is_ok() && to_peer.shutdown().await.is_ok()
+    };
+    tokio::select! {
+        answered = answering => answered,
+        broken = feeding => broken,
+    }
+}
+
+async fn log_lines(stderr: ChildStderr, service: Service) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    for _ in 0..STDERR_LINES_MAX {
+        line.clear();
+        let bounded = (&mut reader).take(STDERR_LINE_BYTES_MAX).read_until(b'\n', &mut line).await;
+        match bounded {
+            Ok(1..) => info!(%service, "stderr: {}", String::from_utf8_lossy(&line).trim_end()),
+            _ => return,
+        }
+    }
+    warn!(%service, "what the process says further on standard error is not logged");
+    // It must not stop because nobody reads.
+    drop(tokio::io::copy(&mut reader, &mut tokio::io::sink()).await);
+}
