@@ -572,12 +572,12 @@ pub struct Resolution {
 /// Where resolution looks, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layer {
-    /// The own store.
+    /// The own store: the table of agents.
     Local,
-    /// Connected neighbours are asked.
-    Neighbours,
-    /// Gossip (answers "not here" until it exists).
+    /// What gossip brought here: the table of gossip entries.
     Gossip,
+    /// Connected neighbours are asked what gossip brought them: the other half of that layer.
+    Neighbours,
     /// The DHT, for agents that take part in it.
     Dht,
 }

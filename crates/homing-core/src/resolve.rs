@@ -1,9 +1,10 @@
-//! Resolution: local → neighbours → gossip → DHT, until a layer knows.
+//! Resolution: local → gossip (what it brought here, then neighbours) → DHT, until a layer knows.
 //!
 //! ```text
 //! lookup(key) ──missed a moment ago──────────────────────────► over, nothing asked
 //!     ├──a flight for this key is up──► share it
-//!     └──ask up to 16 neighbours──all answered, found, or 700 ms──► the next layer, or over
+//!     ├──gossip has it here──────────────────────────────────► over, nothing asked (names go on)
+//!     └──ask up to 16 neighbours──all answered, found, or 700 ms──► the DHT, or over
 //! ```
 //! A flight brings records in by the same door as any other message, verified; here only the
 //! bookkeeping: whom we asked, who answered, when it is over. A node ID is found with the first
@@ -63,6 +64,7 @@ pub(crate) struct Resolver {
 impl Flight {
     /// Notes the time that the layer took, if it was asked at all.
     fn close_layer(&mut self, now: Mono) {
+        // What was over at once because there was nobody to ask took no part.
         if self.layer != Layer::Neighbours || !self.asked.is_empty() {
             self.spent.push((self.layer, now.since(self.entered)));
         }
@@ -79,11 +81,12 @@ impl Resolver {
         self.misses.get(key).is_some_and(|at| now.since(*at) < MISS_MEMORY)
     }
 
-    /// Begins a flight. `false`: too many are up.
+    /// Begins a flight in `layer`. `false`: too many are up.
     pub(crate) fn begin(
         &mut self,
         now: Mono,
         key: &AskKey,
+        layer: Layer,
         patience: Duration,
         wants_news: bool,
     ) -> bool {
@@ -92,7 +95,7 @@ impl Resolver {
         }
         self.flights.entry(key.clone()).or_insert_with(|| Flight {
             deadline: now.after(patience),
-            layer: Layer::Neighbours,
+            layer,
             entered: now,
             exhausted: false,
             wants_news,
@@ -136,9 +139,8 @@ impl Resolver {
         }
     }
 
-    /// Gossip knew: it answers from memory.
-    pub(crate) fn on_gossip(&mut self, now: Mono, key: &AskKey) {
-        self.enter(now, key, Layer::Gossip, Duration::ZERO);
+    /// Gossip knew, or has just heard.
+    pub(crate) fn on_gossip(&mut self, key: &AskKey) {
         if let Some(flight) = self.flights.get_mut(key).filter(|f| f.found_in.is_none()) {
             flight.found_in = Some(Layer::Gossip);
         }
@@ -228,7 +230,7 @@ impl Resolver {
         let mut flight = self.flights.remove(key)?;
         flight.close_layer(now);
         // Nobody was asked: nothing is known about this key.
-        let was_asked = !flight.asked.is_empty() || flight.layer > Layer::Neighbours;
+        let was_asked = !flight.asked.is_empty() || flight.layer == Layer::Dht;
         if was_asked && flight.found_in.is_none() && !flight.known {
             self.remember_miss(now, key.clone());
         }

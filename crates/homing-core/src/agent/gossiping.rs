@@ -19,8 +19,7 @@ use super::Agent;
 use crate::dht::{DhtCommand, Slot};
 use crate::gossip::{Config, Gossip, GossipInput, GossipOutput, wire};
 use crate::io::{
-    Answer, Batch, Event, Failure, GossipSettings, GossipView, Layer, LinkId, Output, Settings,
-    Write,
+    Answer, Batch, Event, Failure, GossipSettings, GossipView, LinkId, Output, Settings, Write,
 };
 use crate::limits::ANSWER_RECORDS_MAX;
 use crate::message::{AskKey, Message};
@@ -193,9 +192,12 @@ impl Agent {
             return self.on_own_seen(now, &record);
         }
         self.outputs.push_back(Output::Heard { record: Box::new(record.clone()), from, hops });
-        let prefix = Address::of(&peer).prefix();
-        let sought = [AskKey::NodeId(peer), AskKey::Address(prefix)];
-        if self.is_related(peer) || sought.iter().any(|key| self.resolver.is_flying(key)) {
+        let by_name = record.name.clone().filter(|_| !record.is_withdrawn()).map(AskKey::Name);
+        let by_id = [AskKey::NodeId(peer), AskKey::Address(Address::of(&peer).prefix())];
+        let mut sought: Vec<AskKey> = by_id.into_iter().chain(by_name).collect();
+        sought.retain(|key| self.resolver.is_flying(key) && self.is_answer(key, &record));
+        if self.is_related(peer) || !sought.is_empty() {
+            sought.iter().for_each(|key| self.resolver.on_gossip(key));
             self.absorb(now, record, None);
         }
     }
@@ -232,12 +234,12 @@ impl Agent {
         live.take(ANSWER_RECORDS_MAX).cloned().collect()
     }
 
-    /// The layer of gossip answers from memory. Whether it knew; what it knew is then known here.
+    /// What gossip brought here answers a lookup. Whether it does; what it knew is then known here.
     pub(super) fn find_in_gossip(&mut self, now: Now, key: &AskKey) -> bool {
         let records = self.gossiped_about(key);
         let found = records.iter().any(|record| self.is_answer(key, record));
-        if found && self.resolver.layer_of(key) == Some(Layer::Neighbours) {
-            self.resolver.on_gossip(now.mono, key);
+        if found {
+            self.resolver.on_gossip(key);
         }
         records.into_iter().for_each(|record| self.absorb(now, record, None));
         found
@@ -256,6 +258,7 @@ impl Agent {
             depth: table.depth(),
             peers,
             eager,
+            changed: gossiping.gossip.changed(),
             stats: *gossiping.gossip.stats(),
         })
     }

@@ -1,4 +1,4 @@
-//! From a reference to a peer: local knowledge first, then neighbours, gossip, the DHT, until one knows.
+//! From a reference to a peer: local knowledge first, then gossip, neighbours, the DHT, until one knows.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -107,7 +107,7 @@ impl Agent {
         self.known.ids().chain(self.related()).chain(seeds).collect()
     }
 
-    /// Asks neighbours about `key`, or joins those who do. `false`: there is nobody to ask, or a
+    /// Asks gossip and neighbours about `key`, or joins those who do. `false`: there is nobody to ask, or a
     /// moment ago nobody knew.
     pub(super) fn look_up(&mut self, now: Now, key: &AskKey) -> bool {
         if self.resolver.is_flying(key) {
@@ -124,12 +124,17 @@ impl Agent {
         let patience = if joining { LOOKUP_TIMEOUT_JOINING } else { LOOKUP_TIMEOUT };
         let patience = if alone { Duration::ZERO } else { patience };
         let is_known = matches!(key, AskKey::NodeId(id) if self.known.valid(now, *id).is_some());
-        if !self.resolver.begin(now.mono, key, patience, is_known) {
+        let gossips = self.gossiping.is_some();
+        let first = if gossips { Layer::Gossip } else { Layer::Neighbours };
+        if !self.resolver.begin(now.mono, key, first, patience, is_known) {
             return false;
         }
-        // Memory is faster than any neighbour; who claims a name, all of them are asked.
-        if !matches!(key, AskKey::Name(_)) && self.find_in_gossip(now, key) {
+        // Whoever claims a name counts, so for names neighbours are asked all the same.
+        if self.find_in_gossip(now, key) && !matches!(key, AskKey::Name(_)) {
             return true;
+        }
+        if gossips {
+            self.resolver.enter(now.mono, key, Layer::Neighbours, patience);
         }
         for (link, peer) in neighbours {
             self.ask(link, peer, key);
@@ -216,48 +221,26 @@ impl Agent {
         !self.resolver.wants_news(key) || self.known.record(record.node_id()).is_none_or(newer)
     }
 
-    /// A layer did not know: the next one is asked. `false`: there is none.
+    /// The layers before did not know: the DHT is asked. `false`: there is none, or it was.
     fn ask_deeper(&mut self, now: Now, key: &AskKey) -> bool {
         let asked_so_far = self.resolver.layer_of(key);
-        for layer in [Layer::Gossip, Layer::Dht] {
-            if asked_so_far.is_none_or(|l| l >= layer) {
-                continue;
-            }
-            if let Asked::Flying(patience) = self.ask_layer(now, key, layer) {
-                self.resolver.enter(now.mono, key, layer, patience);
-                if layer == Layer::Dht {
-                    self.send_errands(key);
-                    self.pump_dht(now);
-                }
-                return true;
-            }
+        // There our own word would answer.
+        let own = *key == AskKey::NodeId(self.me);
+        if own || asked_so_far.is_none_or(|layer| layer == Layer::Dht) {
+            return false;
         }
-        false
-    }
-
-    fn ask_layer(&mut self, now: Now, key: &AskKey, layer: Layer) -> Asked {
-        match layer {
-            // Neighbours are asked as soon as a lookup begins.
-            Layer::Local | Layer::Neighbours => Asked::NotHere,
-            // It answers from memory, before a lookup goes deeper.
-            Layer::Gossip => Asked::NotHere,
-            // There our own word would answer.
-            Layer::Dht if *key == AskKey::NodeId(self.me) => Asked::NotHere,
-            Layer::Dht => self.ask_dht(now, key).map_or(Asked::NotHere, Asked::Flying),
-        }
+        let Some(patience) = self.ask_dht(now, key) else { return false };
+        self.resolver.enter(now.mono, key, Layer::Dht, patience);
+        self.send_errands(key);
+        self.pump_dht(now);
+        true
     }
 
     /// Lookups that are over: whoever waited goes on.
     pub(super) fn land_lookups(&mut self, now: Now) {
         let joining = self.is_joining();
         for key in self.resolver.over(now.mono, joining) {
-            // Whoever claims a name counts, whichever layer knows.
-            let is_name = matches!(key, AskKey::Name(_));
-            let mut found = self.resolver.has_found(&key);
-            if !found || is_name {
-                found |= self.find_in_gossip(now, &key);
-            }
-            if !found && self.ask_deeper(now, &key) {
+            if !self.resolver.has_found(&key) && self.ask_deeper(now, &key) {
                 continue;
             }
             let Some(landing) = self.resolver.land(now.mono, &key) else { continue };
@@ -267,14 +250,6 @@ impl Agent {
             self.resume_waits(now, &landing);
         }
     }
-}
-
-/// What a layer says when it is asked.
-enum Asked {
-    /// It knows nothing of this key.
-    NotHere,
-    /// It will have answered after so long.
-    Flying(Duration),
 }
 
 /// What to ask about a reference.

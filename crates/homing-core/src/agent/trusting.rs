@@ -9,7 +9,7 @@ use homing_base::{Mono, NodeId, Now, Seq, StatementError, StatementKind, Wall};
 use tracing::{debug, info};
 
 use super::Agent;
-use crate::io::{Event, LinkId, Output, TrustState, Write};
+use crate::io::{Event, Layer, LinkId, Output, TrustState, Write};
 use crate::limits::{
     CLOCK_EVENT_INTERVAL, LINKS_MAX, REDIAL_MAX, RESTORE_PATIENCE, TRUST_REPEAT_FIRST,
 };
@@ -317,7 +317,13 @@ impl Agent {
     /// its word: the record says how far that word is void.
     pub(super) fn begin_restoring(&mut self, now: Now) {
         if self.held_back.is_some() {
-            self.resolver.begin(now.mono, &AskKey::NodeId(self.me), RESTORE_PATIENCE, false);
+            self.resolver.begin(
+                now.mono,
+                &AskKey::NodeId(self.me),
+                Layer::Neighbours,
+                RESTORE_PATIENCE,
+                false,
+            );
         }
     }
 

@@ -28,10 +28,11 @@ impl<V: Value> Gossip<V> {
         }
         if let Put::Kept { contradicts } = self.table.put(now, value.clone(), 0, true) {
             self.outputs.push_back(GossipOutput::Persist { value: value.clone(), local: true });
+            self.changed = Some(now.wall);
             self.report(contradicts, &value);
             self.shed(now);
             self.finish_want(prefix(&id), value.sequence());
-            self.spread(now, &value, 0, None, true);
+            self.spread(now, &value, 0, None, false);
         }
     }
 
@@ -47,7 +48,10 @@ impl<V: Value> Gossip<V> {
         match novelty {
             Novelty::Same => {
                 self.stats.duplicates += 1;
-                self.shown(&from, place);
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.shown(now.mono, place);
+                    peer.acknowledge(now.mono, place);
+                }
                 self.finish_want(place, claim.sequence);
                 return Heard::Again;
             }
@@ -65,7 +69,9 @@ impl<V: Value> Gossip<V> {
         }
         match V::verify(unverified, now) {
             Ok(value) => {
-                self.shown(&from, place);
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.shown(now.mono, place);
+                }
                 self.finish_want(place, claim.sequence);
                 self.take(now, value, from, carried.hops, sync, newcomer)
             }
@@ -126,6 +132,7 @@ impl<V: Value> Gossip<V> {
             Put::Outside => false,
         };
         self.stats.accepted += 1;
+        self.changed = Some(now.wall);
         if kept {
             self.outputs.push_back(GossipOutput::Persist { value: value.clone(), local: false });
         } else {
@@ -136,7 +143,7 @@ impl<V: Value> Gossip<V> {
         if sync {
             self.stir(now);
         }
-        self.spread(now, &value, hops, Some(from), !sync);
+        self.spread(now, &value, hops, Some(from), sync);
         Heard::Fresh
     }
 
@@ -162,12 +169,6 @@ impl<V: Value> Gossip<V> {
             && let Some(first) = self.passing_order.pop_front()
         {
             self.passing.remove(&first);
-        }
-    }
-
-    fn shown(&mut self, peer: &NodeId, prefix: u64) {
-        if let Some(peer) = self.peers.get_mut(peer) {
-            peer.shown(prefix);
         }
     }
 

@@ -80,6 +80,10 @@ pub enum GossipOutput<V: Value> {
 pub struct Stats {
     /// Values taken from peers.
     pub accepted: u64,
+    /// Values pushed to a peer, each peer counted.
+    pub pushed: u64,
+    /// Values sent again because nobody acknowledged them.
+    pub resent: u64,
     /// Values received again.
     pub duplicates: u64,
     /// Values older than what is known.

@@ -71,10 +71,28 @@ pub const BULK_MIN: usize = 256;
 pub const HAVE_DELAY: Duration = Duration::from_millis(200);
 /// A record is announced to one peer so often, unless the peer shows that it has it.
 pub const HAVES_MAX: u8 = 4;
-/// A push is followed by an announcement after so long; each repetition waits twice as long.
-pub const HAVE_AGAIN: Duration = Duration::from_secs(1);
+/// What a peer has not acknowledged is repeated after so long while nothing was measured; each repetition
+/// waits twice as long.
+pub const RETURN_UNKNOWN: Duration = Duration::from_millis(500);
+/// … at the earliest: an acknowledgement is collected for [`HAVE_DELAY`] and travels.
+pub const RETURN_MIN: Duration = Duration::from_millis(300);
+/// … at the latest.
+pub const RETURN_MAX: Duration = Duration::from_secs(4);
+/// A pruned link may still bring pushes that were under way for so long.
+pub const PRUNE_SETTLES: Duration = Duration::from_secs(1);
+/// A reconciliation that nobody answers is begun anew so often, then left to the next round.
+pub const BEGINS_MAX: u8 = 4;
+/// Over a link that is up for so long, what another link reconciled is pushed: its peer lacks it, too.
+/// Over a younger one its own first reconciliation tells who lacks what.
+pub const SETTLED: Duration = Duration::from_secs(10);
+/// What was heard later than this, and after the link came up, is on its way along the tree: a difference in
+/// it is none.
+pub const UNDER_WAY: Duration = Duration::from_secs(5);
 /// An announced record may still arrive by itself for so long (Plumtree §3.4, first timeout).
-pub const GRAFT_DELAY: Duration = Duration::from_millis(500);
+/// Longer than a tree of a thousand nodes takes: a link grafted too early closes a circle.
+pub const GRAFT_DELAY: Duration = Duration::from_secs(1);
+/// So many records that a peer announced, and that did not come by themselves, make its link eager.
+pub const GRAFT_MISSES: u8 = 3;
 /// A record asked for is asked of somebody else after so long.
 pub const WANT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Work that waits for a budget is looked at this often.
@@ -102,9 +120,9 @@ pub const BYTES_IN: Rate = rate(262_144.0, 2_097_152.0);
 /// Messages taken from one peer.
 pub const MESSAGES_IN: Rate = rate(64.0, 512.0);
 /// Records pushed to one peer; beyond, they are announced.
-pub const PUSHES_OUT: Rate = rate(10.0, 200.0);
+pub const PUSHES_OUT: Rate = rate(20.0, 300.0);
 /// Records taken from one peer that we did not ask for.
-pub const PUSHES_IN: Rate = rate(15.0, 300.0);
+pub const PUSHES_IN: Rate = rate(30.0, 450.0);
 /// `Ranges` messages taken from one peer: each costs one walk over the table.
 pub const RANGES_IN: Rate = rate(8.0, 64.0);
 /// New identities taken from one peer: so fast can a peer fill a table with keys it made up.
@@ -122,4 +140,5 @@ pub const OFFENDERS_MAX: usize = 256;
 const _: () = assert!(PUSHES_OUT.burst < PUSHES_IN.burst && BYTES_OUT.burst < BYTES_IN.burst);
 const _: () = assert!(RECORDS_PER_MESSAGE_MAX * (RECORD_BYTES_MAX + 8) < MESSAGE_BYTES_MAX - 64);
 const _: () = assert!(ITEMS_MAX * super::message::ITEM_BYTES < MESSAGE_BYTES_MAX / 2);
+const _: () = assert!(HAVE_DELAY.as_millis() < RETURN_MIN.as_millis());
 const _: () = assert!(RANGES_MAX >= BRANCHES && ITEMS_MAX >= LEAF * BRANCHES);

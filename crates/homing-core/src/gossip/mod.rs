@@ -35,7 +35,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use homing_base::{Mono, NodeId, Now};
+use homing_base::{Mono, NodeId, Now, Wall};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -87,9 +87,12 @@ pub struct Gossip<V: Value> {
     restless_until: Mono,
     sweep_at: Mono,
     recede_at: Mono,
+    /// Pushes or prunings were collected.
+    unflushed: bool,
     /// Work waits for a budget.
     tick_at: Option<Mono>,
     outputs: VecDeque<GossipOutput<V>>,
+    changed: Option<Wall>,
     stats: Stats,
 }
 
@@ -113,8 +116,10 @@ impl<V: Value> Gossip<V> {
             restless_until: now.mono,
             sweep_at: now.mono.after(SWEEP),
             recede_at: now.mono.after(RECEDE_INTERVAL),
+            unflushed: false,
             tick_at: None,
             outputs: VecDeque::new(),
+            changed: None,
             stats: Stats::default(),
             config,
         }
@@ -175,6 +180,12 @@ impl<V: Value> Gossip<V> {
     /// Peers that are up, and whether records are pushed to them.
     pub fn peers(&self) -> impl Iterator<Item = (&NodeId, bool)> {
         self.peers.iter().map(|(id, p)| (id, p.eager))
+    }
+
+    /// When a value was last taken from a peer or published here, in this run.
+    #[must_use]
+    pub fn changed(&self) -> Option<Wall> {
+        self.changed
     }
 
     /// Counts since the start.

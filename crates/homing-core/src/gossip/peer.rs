@@ -1,11 +1,13 @@
 //! What is kept per peer that is up.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use homing_base::Mono;
 
 use super::limits::{
-    BYTES_IN, BYTES_OUT, MESSAGES_IN, NEWCOMERS_IN, PUSHES_IN, PUSHES_OUT, RANGES_IN,
+    BYTES_IN, BYTES_OUT, MESSAGES_IN, NEWCOMERS_IN, PUSHES_IN, PUSHES_OUT, RANGES_IN, RETURN_MAX,
+    RETURN_MIN, RETURN_UNKNOWN,
 };
 use super::message::Carried;
 use super::rate::Tokens;
@@ -19,6 +21,42 @@ pub(super) struct Announcement {
     /// How often it is made at most, unless the peer shows before that it knows.
     pub(super) most: u8,
     pub(super) sync: bool,
+    /// When the record itself was sent, which is sent once more before it is announced.
+    pub(super) pushed: Option<Mono>,
+}
+
+/// How long acknowledgements take (RFC 6298 §2, with bounds of our own).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Returns {
+    /// Mean and mean deviation.
+    measured: Option<(Duration, Duration)>,
+    timeout: Duration,
+}
+
+impl Returns {
+    const UNKNOWN: Self = Self { measured: None, timeout: RETURN_UNKNOWN };
+
+    /// How long to wait for one.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// One came for what was sent once.
+    pub(super) fn sample(&mut self, took: Duration) {
+        let (mean, deviation) = match self.measured {
+            None => (took, took / 2),
+            Some((mean, deviation)) => {
+                ((mean * 7 + took) / 8, (deviation * 3 + mean.abs_diff(took)) / 4)
+            }
+        };
+        self.measured = Some((mean, deviation));
+        self.timeout = (mean + deviation * 4).clamp(RETURN_MIN, RETURN_MAX);
+    }
+
+    /// None came: wait longer until one does.
+    pub(super) fn missed(&mut self) {
+        self.timeout = (self.timeout * 2).min(RETURN_MAX);
+    }
 }
 
 /// Allowances of one peer.
@@ -38,12 +76,19 @@ pub(super) struct Budget {
 pub(super) struct Peer<W> {
     /// Records are pushed over this link, not only announced.
     pub(super) eager: bool,
+    /// Since when it is up.
+    pub(super) since: Mono,
+    pub(super) returns: Returns,
     /// Its horizon, as last told.
     pub(super) depth: u8,
     pub(super) budget: Budget,
     /// Collected during one input.
     pub(super) pushing: Vec<Carried<W>>,
     pub(super) prune: bool,
+    /// When we last made it lazy.
+    pub(super) pruned: Option<Mono>,
+    /// What it announced and had to be asked for, since the link was last made lazy or eager.
+    pub(super) misses: u8,
     /// By prefix.
     pub(super) have: BTreeMap<u64, Announcement>,
     pub(super) have_at: Option<Mono>,
@@ -57,8 +102,10 @@ pub(super) struct Peer<W> {
     pub(super) pulled: usize,
     /// The reconciliation that we began with it.
     pub(super) salt: Option<u64>,
-    /// When to begin one.
+    /// When to begin one, or to begin it anew because nobody answered.
     pub(super) due: Option<Mono>,
+    /// Begun and not answered, in a row.
+    pub(super) begins: u8,
 }
 
 impl<W> Peer<W> {
@@ -66,6 +113,8 @@ impl<W> Peer<W> {
         let full = |rate| Tokens::full(rate, now);
         Self {
             eager: true,
+            since: now,
+            returns: Returns::UNKNOWN,
             depth: 0,
             budget: Budget {
                 bytes_out: full(BYTES_OUT),
@@ -78,6 +127,8 @@ impl<W> Peer<W> {
             },
             pushing: Vec::new(),
             prune: false,
+            pruned: None,
+            misses: 0,
             have: BTreeMap::new(),
             have_at: None,
             serve: VecDeque::new(),
@@ -86,11 +137,25 @@ impl<W> Peer<W> {
             pulled: 0,
             salt: None,
             due: Some(due),
+            begins: 0,
         }
     }
 
-    /// It showed that it knows this: nothing to announce.
-    pub(super) fn shown(&mut self, prefix: u64) {
-        self.have.remove(&prefix);
+    /// It says that it knows this. What it is to hear of us only once stays to be said where pushes go:
+    /// there it waits for that.
+    pub(super) fn heard_of(&mut self, now: Mono, prefix: u64) {
+        match self.have.get_mut(&prefix) {
+            Some(waiting) if self.eager && waiting.pushed.is_none() && waiting.made == 0 => {
+                waiting.most = 1;
+            }
+            _ => self.shown(now, prefix),
+        }
+    }
+
+    /// It showed that it knows this: nothing to repeat.
+    pub(super) fn shown(&mut self, now: Mono, prefix: u64) {
+        if let Some(Announcement { pushed: Some(at), made: 0, .. }) = self.have.remove(&prefix) {
+            self.returns.sample(now.since(at));
+        }
     }
 }

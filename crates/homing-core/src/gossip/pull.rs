@@ -7,8 +7,8 @@ use homing_base::{Mono, NodeId, Now, Seq};
 use super::Gossip;
 use super::accept::Heard;
 use super::limits::{
-    BUDGET_TICK, BULK_MIN, GRAFT_DELAY, SERVE_QUEUE_MAX, SOURCES_MAX, TRIES_MAX, WANT_MAX,
-    WANT_TIMEOUT, WANTED_MAX, WINDOW,
+    BUDGET_TICK, BULK_MIN, GRAFT_DELAY, GRAFT_MISSES, SERVE_QUEUE_MAX, SOURCES_MAX, TRIES_MAX,
+    WANT_MAX, WANT_TIMEOUT, WANTED_MAX, WINDOW,
 };
 use super::message::{Carried, Item, Message};
 use super::value::Value;
@@ -35,15 +35,16 @@ impl<V: Value> Gossip<V> {
             if mine.is_some_and(|mine| mine <= item.sequence)
                 && let Some(peer) = self.peers.get_mut(&from)
             {
-                peer.shown(item.prefix);
+                peer.heard_of(now.mono, item.prefix);
             }
-            self.want(now, from, *item, sync);
+            self.want(now, from, *item, sync, !sync);
         }
         self.ask(now, from);
     }
 
-    /// Notes that `from` has `item`, if that is news and within the horizon.
-    pub(super) fn want(&mut self, now: Now, from: NodeId, item: Item, sync: bool) {
+    /// Notes that `from` has `item`, if that is news and within the horizon. `later`: it may be
+    /// on its way.
+    pub(super) fn want(&mut self, now: Now, from: NodeId, item: Item, sync: bool, later: bool) {
         let Item { prefix, sequence, mark } = item;
         if !self.table.covers(prefix) || self.knows(prefix, sequence, mark) {
             return;
@@ -55,14 +56,14 @@ impl<V: Value> Gossip<V> {
             }
             if wanted.sources.len() < SOURCES_MAX && !wanted.sources.contains(&from) {
                 wanted.sources.push(from);
-                if sync && peer.offered.len() < WANTED_MAX {
+                if !later && peer.offered.len() < WANTED_MAX {
                     peer.offered.push_back(prefix);
                 }
             }
         } else if self.wanted.len() < WANTED_MAX {
             let sources = vec![from];
             self.wanted.insert(prefix, Wanted { sequence, sources, asked: None, tries: 0, sync });
-            if sync {
+            if !later {
                 peer.offered.push_back(prefix);
             } else {
                 self.delayed.push_back((now.mono.after(GRAFT_DELAY), prefix, from));
@@ -88,11 +89,15 @@ impl<V: Value> Gossip<V> {
             self.asked.push_back((now.mono.after(WANT_TIMEOUT), prefix, of));
             batches[usize::from(!wanted.sync)].push(prefix);
         }
+        let missed = u8::try_from(batches[1].len()).unwrap_or(u8::MAX);
+        peer.misses = peer.misses.saturating_add(missed);
+        let torn = peer.misses >= GRAFT_MISSES;
         if room == 0 && !peer.offered.is_empty() {
             self.tick(now);
         }
-        for (graft, prefixes) in [false, true].into_iter().zip(batches) {
-            if graft && !prefixes.is_empty() {
+        for (missed, prefixes) in [false, true].into_iter().zip(batches) {
+            let graft = missed && torn && !prefixes.is_empty();
+            if graft {
                 self.graft(&of);
             }
             for chunk in prefixes.chunks(WANT_MAX) {
@@ -105,7 +110,7 @@ impl<V: Value> Gossip<V> {
         if let Some(peer) = self.peers.get_mut(peer)
             && !peer.eager
         {
-            peer.eager = true;
+            (peer.eager, peer.pruned, peer.misses) = (true, None, 0);
             self.stats.grafts += 1;
         }
     }
@@ -211,7 +216,7 @@ impl<V: Value> Gossip<V> {
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         for prefix in prefixes {
-            peer.shown(prefix);
+            peer.shown(now.mono, prefix);
             if peer.serve.len() < SERVE_QUEUE_MAX {
                 peer.serve.push_back(prefix);
             }
@@ -220,7 +225,7 @@ impl<V: Value> Gossip<V> {
     }
 
     /// Sends what is wanted, as far as the budget allows.
-    fn serve(&mut self, now: Now, to: NodeId) {
+    pub(super) fn serve(&mut self, now: Now, to: NodeId) {
         loop {
             let mut batch = Vec::new();
             let mut starved = false;

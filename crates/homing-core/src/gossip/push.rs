@@ -1,62 +1,96 @@
 //! The tree: push to eager links, announce to lazy ones.
 //!
 //! A record that came for the first time makes its sender eager; one that came again makes it lazy, at both ends
-//! (Plumtree, SRDS 2007 §3.4). Other than there, whoever took a record says so once, a push is
-//! followed by an announcement unless that was heard, and announcements are repeated a few times, ever
-//! more rarely: a lost message costs a second, not a round.
+//! (Plumtree, SRDS 2007 §3.4). Other than there, whoever took a record says so once; until that is heard,
+//! the record is sent once more and then announced a few times, ever more rarely: a lost message
+//! costs half a second, not a round.
 
 use homing_base::limits::RECORDS_PER_MESSAGE_MAX;
 use homing_base::{Mono, NodeId, Now};
 
 use super::Gossip;
 use super::accept::Heard;
-use super::limits::{HAVE_AGAIN, HAVE_DELAY, HAVE_QUEUE_MAX, HAVES_MAX, ITEMS_MAX};
+use super::limits::{
+    BULK_MIN, HAVE_DELAY, HAVE_QUEUE_MAX, HAVES_MAX, ITEMS_MAX, PRUNE_SETTLES, SERVE_QUEUE_MAX,
+    SETTLED,
+};
 use super::message::{Carried, Item, Message};
 use super::peer::{Announcement, Peer};
 use super::value::{Value, prefix};
 use super::wire::carried_len;
 
+/// What is due to one peer.
+#[derive(Default)]
+struct Due {
+    /// To announce: fresh ones, reconciled ones. At most a message of each.
+    announce: [Vec<u64>; 2],
+    /// Pushed, not acknowledged, to be sent once more.
+    resend: Vec<u64>,
+}
+
 impl<W> Peer<W> {
-    fn announce(&mut self, prefix: u64, announcement: Announcement) {
+    pub(super) fn announce(&mut self, prefix: u64, announcement: Announcement) {
         if self.have.len() < HAVE_QUEUE_MAX || self.have.contains_key(&prefix) {
             self.have_at = Some(self.have_at.unwrap_or(Mono::MAX).min(announcement.due));
             self.have.insert(prefix, announcement);
         }
     }
 
-    /// Announcements that are due, those of reconciled records apart: at most a message of each.
-    fn due_announcements(&mut self, now: Mono) -> [Vec<u64>; 2] {
-        let mut due = [Vec::new(), Vec::new()];
-        let (mut gone, mut next) = (Vec::new(), None);
-        for (prefix, waiting) in &mut self.have {
-            let list = &mut due[usize::from(waiting.sync)];
-            if waiting.due <= now && list.len() < ITEMS_MAX {
+    /// What a comparison showed that it lacks. Many are followed by another comparison.
+    pub(super) fn offer(&mut self, due: Mono, prefixes: Vec<u64>) {
+        let most = if prefixes.len() < BULK_MIN { HAVES_MAX } else { 1 };
+        for prefix in prefixes {
+            self.announce(prefix, Announcement { due, made: 0, most, sync: true, pushed: None });
+        }
+    }
+
+    /// It is told once that something arrived, so that it does not repeat it.
+    pub(super) fn acknowledge(&mut self, now: Mono, prefix: u64) {
+        let due = now.after(HAVE_DELAY);
+        self.announce(prefix, Announcement { due, made: 0, most: 1, sync: false, pushed: None });
+    }
+
+    /// What is due; what is announced for the first time goes along.
+    fn take_due(&mut self, now: Mono) -> Due {
+        let mut due = Due::default();
+        let mut next = None;
+        let timeout = self.returns.timeout();
+        self.have.retain(|prefix, waiting| {
+            let resend = waiting.pushed.is_some() && waiting.made == 0;
+            let list = match resend {
+                true => &mut due.resend,
+                false => &mut due.announce[usize::from(waiting.sync)],
+            };
+            let first = waiting.made == 0 && waiting.pushed.is_none();
+            if (waiting.due <= now || first) && list.len() < ITEMS_MAX {
                 list.push(*prefix);
                 waiting.made += 1;
                 if waiting.made >= waiting.most {
-                    gone.push(*prefix);
-                    continue;
+                    return false;
                 }
-                waiting.due = now.after(HAVE_AGAIN * (1 << (waiting.made - 1)));
+                waiting.due = now.after(timeout * (1 << waiting.made));
             }
             next = Some(next.unwrap_or(Mono::MAX).min(waiting.due));
-        }
-        gone.iter().for_each(|prefix| self.shown(*prefix));
+            true
+        });
         self.have_at = next;
+        if !due.resend.is_empty() {
+            self.returns.missed();
+        }
         due
     }
 }
 
 impl<V: Value> Gossip<V> {
-    /// Tells everybody; `from`, who told us, hears once that it arrived. `eager`: push it where the tree
-    /// goes.
+    /// Tells everybody; `from`, who told us, hears once that it arrived. `sync`: a reconciliation
+    /// brought it, so that others may have it; over settled links the tree goes on all the same.
     pub(super) fn spread(
         &mut self,
         now: Now,
         value: &V,
         hops: u8,
         from: Option<NodeId>,
-        eager: bool,
+        sync: bool,
     ) {
         let place = prefix(&value.signer());
         let carried = Carried { hops: hops.saturating_add(1), wire: value.wire() };
@@ -67,21 +101,28 @@ impl<V: Value> Gossip<V> {
             if muted {
                 continue;
             }
-            let teller = Some(*id) == from;
+            if Some(*id) == from {
+                peer.acknowledge(now.mono, place);
+                continue;
+            }
+            let settled = now.mono.since(peer.since) >= SETTLED;
+            let eager = peer.eager && (settled || !sync);
             let budget = &mut peer.budget;
             let pushed = eager
-                && peer.eager
-                && !teller
                 && budget.bytes_out.left(now.mono) >= len as f32
                 && budget.pushes_out.take(1, now.mono)
                 && budget.bytes_out.take(len, now.mono);
             if pushed {
                 peer.pushing.push(carried.clone());
+                self.unflushed = true;
+                self.stats.pushed += 1;
             }
-            let wait = if pushed { HAVE_AGAIN } else { HAVE_DELAY };
+            let wait = if pushed { peer.returns.timeout() } else { HAVE_DELAY };
             let due = now.mono.after(wait);
-            let most = if teller { 1 } else { HAVES_MAX };
-            peer.announce(place, Announcement { due, made: 0, most, sync: !eager });
+            // Over a lazy link the other end hears of it by the tree, and says nothing to this.
+            let most = if peer.eager { HAVES_MAX } else { 1 };
+            let pushed = pushed.then_some(now.mono);
+            peer.announce(place, Announcement { due, made: 0, most, sync, pushed });
         }
     }
 
@@ -90,10 +131,7 @@ impl<V: Value> Gossip<V> {
         let strays = self.table.local().filter(|(id, _)| !self.table.covers(prefix(id)));
         let strays: Vec<u64> = strays.map(|(id, _)| prefix(id)).take(ITEMS_MAX).collect();
         let Some(peer) = self.peers.get_mut(peer) else { return };
-        let due = now.mono.after(HAVE_DELAY);
-        for place in strays {
-            peer.announce(place, Announcement { due, made: 0, most: HAVES_MAX, sync: true });
-        }
+        peer.offer(now.mono.after(HAVE_DELAY), strays);
     }
 
     pub(super) fn on_push(&mut self, now: Now, from: NodeId, list: Vec<Carried<V::Wire>>) {
@@ -105,12 +143,16 @@ impl<V: Value> Gossip<V> {
                 Heard::Refused => {}
             }
         }
+        let others = self.peers.iter().any(|(id, p)| *id != from && p.eager);
         let Some(peer) = self.peers.get_mut(&from) else { return };
+        let in_flight = peer.pruned.is_some_and(|at| now.mono.since(at) < PRUNE_SETTLES);
         if fresh > 0 && fresh >= again {
-            peer.eager = true;
-        } else if again > 0 {
+            // What was pushed before the peer heard of its pruning is no reason to take it back.
+            peer.eager |= !in_flight;
+        } else if again > 0 && others && !in_flight {
             // Also when the link is lazy here: the peer does not know yet.
-            peer.prune = true;
+            (peer.prune, peer.pruned, peer.misses) = (true, Some(now.mono), 0);
+            self.unflushed = true;
             self.stats.prunes += u64::from(peer.eager);
             peer.eager = false;
         }
@@ -118,6 +160,9 @@ impl<V: Value> Gossip<V> {
 
     /// Sends what was collected during one input.
     pub(super) fn flush_pushes(&mut self) {
+        if !std::mem::take(&mut self.unflushed) {
+            return;
+        }
         let mut messages = Vec::new();
         for (id, peer) in &mut self.peers {
             if std::mem::take(&mut peer.prune) {
@@ -139,12 +184,22 @@ impl<V: Value> Gossip<V> {
             self.peers.iter().filter(|(_, p)| is_due(p)).map(|(id, _)| *id).collect();
         for id in due {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            let due = peer.due_announcements(now.mono);
-            for (sync, prefixes) in [false, true].into_iter().zip(due) {
+            let due = peer.take_due(now.mono);
+            self.resend(now, id, due.resend);
+            for (sync, prefixes) in [false, true].into_iter().zip(due.announce) {
                 let items = prefixes.iter().filter_map(|place| self.item(now, *place)).collect();
                 self.tell_have(now, id, sync, items);
             }
         }
+    }
+
+    /// As answers, not as pushes: whoever has it by now does not prune the link.
+    fn resend(&mut self, now: Now, to: NodeId, prefixes: Vec<u64>) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let room = SERVE_QUEUE_MAX.saturating_sub(peer.serve.len());
+        self.stats.resent += prefixes.len().min(room) as u64;
+        peer.serve.extend(prefixes.into_iter().take(room));
+        self.serve(now, to);
     }
 
     fn item(&self, now: Now, place: u64) -> Option<Item> {

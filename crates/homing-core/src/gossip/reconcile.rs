@@ -8,8 +8,8 @@
 //!   Ranges{[one part: list]} ─►                  … until small enough to list
 //!   ◄─ Have{…}  ◄─► Want · Records               each asks for what it lacks
 //! ```
-//! Each step depends on its message alone: no state is kept for a peer that begins, so a lost message
-//! ends a reconciliation and the next round begins anew. Both compare the intersection of their
+//! Each step depends on its message alone: no state is kept for a peer that begins. Whoever began and hears
+//! nothing begins anew, a few times, ever more rarely. Both compare the intersection of their
 //! horizons; a message that assumed another one is answered by a fresh sum over the right one.
 //! After Meyer (SRDS 2023) and his sums over a random key instead of a tree of hashes.
 
@@ -18,7 +18,10 @@ use homing_base::{NodeId, Now, Wall};
 use rand_core::Rng;
 
 use super::Gossip;
-use super::limits::{BRANCHES, DEPTH_MAX, ITEMS_MAX, LEAF, OFFERS_MAX, RANGES_MAX, RECEDE_PART};
+use super::limits::{
+    BEGINS_MAX, BRANCHES, BULK_MIN, DEPTH_MAX, ITEMS_MAX, LEAF, OFFERS_MAX, RANGES_MAX,
+    RECEDE_PART, SETTLED, UNDER_WAY,
+};
 use super::message::{Item, Message, Range, RangeBody, Ranges};
 use super::table::{Scope, horizon};
 use super::value::Value;
@@ -79,7 +82,13 @@ impl<V: Value> Gossip<V> {
             peer.due = None;
             return;
         }
-        (peer.salt, peer.due, peer.pulled) = (Some(salt), None, 0);
+        (peer.salt, peer.pulled) = (Some(salt), 0);
+        peer.begins += 1;
+        peer.due = (peer.begins < BEGINS_MAX)
+            .then(|| now.mono.after(peer.returns.timeout() * (1 << peer.begins)));
+        if peer.due.is_none() {
+            peer.begins = 0;
+        }
         let depth = peer.depth;
         let scope = self.common(&with, depth, cut);
         let ranges = scope.map(|scope| self.summarised(scope, salt)).into_iter().collect();
@@ -109,9 +118,7 @@ impl<V: Value> Gossip<V> {
         }
         let began = peer.salt == Some(message.salt);
         peer.depth = message.depth.min(DEPTH_MAX);
-        if !began {
-            peer.due = None;
-        }
+        (peer.due, peer.begins) = (None, 0);
         let (depth, salt) = (peer.depth, message.salt);
         let own_cut = now.wall.after(self.table.life_min());
         // Two clocks, or two moments, are no reason to begin anew.
@@ -127,27 +134,40 @@ impl<V: Value> Gossip<V> {
     }
 
     fn conclude(&mut self, now: Now, with: NodeId, head: Ranges, began: bool, step: Step) {
-        if step.differs {
-            self.stats.differences += u64::from(began);
-            self.stir(now);
-        }
+        self.stats.differences += u64::from(began && step.differs);
+        let Some(peer) = self.peers.get(&with) else { return };
+        let later = now.mono.since(peer.since) >= SETTLED && step.wants.len() < BULK_MIN;
         for item in step.wants {
-            self.want(now, with, item, true);
+            self.want(now, with, item, true, later);
         }
-        for chunk in step.offers.chunks(ITEMS_MAX) {
-            self.tell_have(now, with, true, chunk.to_vec());
-        }
+        self.offer(now, &with, &step.offers);
         // Whoever began need not say that nothing is left.
         if !began || !step.reply.is_empty() {
             let depth = self.table.depth();
             let reply = Message::Ranges(Ranges { depth, ranges: step.reply, ..head });
             let len = reply.wire_len::<V>();
             let Some(peer) = self.peers.get_mut(&with) else { return };
+            if began {
+                peer.due = Some(now.mono.after(peer.returns.timeout() * 2));
+            }
             if peer.budget.bytes_out.take(len, now.mono) {
                 self.send(with, reply);
             }
         }
         self.ask(now, with);
+    }
+
+    /// Announces what the peer lacks, other than what is on its way to it.
+    fn offer(&mut self, now: Now, with: &NodeId, items: &[Item]) {
+        let Some(peer) = self.peers.get_mut(with) else { return };
+        let old = now.mono.0.saturating_sub(UNDER_WAY.as_micros() as u64).max(peer.since.0);
+        let table = &self.table;
+        let is_old = |place: &u64| table.at(*place).any(|(_, entry)| entry.heard.0 <= old);
+        let lacking: Vec<u64> = items.iter().map(|item| item.prefix).filter(is_old).collect();
+        if !lacking.is_empty() {
+            peer.offer(now.mono, lacking);
+            self.stir(now);
+        }
     }
 
     /// One range of theirs against ours. `anew`: their sums are about something else.

@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use homing_base::{Address, Name, NodeId, Now, Seq, Wall};
+use homing_base::{Address, Mono, Name, NodeId, Now, Seq, Wall};
 
 use super::config::Capacity;
 use super::limits::{AGED_LIFE_MIN, DEPTH_MAX, FLOORS_MAX, LIFE_MIN, RECEDE_PART};
@@ -30,6 +30,8 @@ pub struct Entry<V> {
     pub value: V,
     /// [`Value::mark`].
     pub mark: u64,
+    /// When it came.
+    pub heard: Mono,
     /// Links it came over; 0: published here.
     pub hops: u8,
     /// Published here: never shed.
@@ -300,10 +302,10 @@ impl<V: Value> Table<V> {
         let claim = Claim { id, sequence: value.sequence(), mark };
         match self.novelty(&claim, now) {
             Novelty::Fresh { .. } => {
-                self.insert(id, value, mark, hops, local, None);
+                self.insert(now, value, (hops, local), None);
                 Put::Kept { contradicts: None }
             }
-            Novelty::Disputed => self.settle(id, value, mark, hops, local),
+            Novelty::Disputed => self.settle(now, value, (hops, local)),
             Novelty::Same => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.local |= local;
@@ -315,27 +317,21 @@ impl<V: Value> Table<V> {
     }
 
     /// Two values of one sequence: the smaller hash stays, both are evidence.
-    fn settle(&mut self, id: NodeId, value: V, mark: u64, hops: u8, local: bool) -> Put<V> {
+    fn settle(&mut self, now: Now, value: V, how: (u8, bool)) -> Put<V> {
+        let (id, mark) = (value.signer(), value.mark());
         let entry = self.entries.get_mut(&id).expect("only a known entry is disputed");
         let news = entry.disputed.is_none();
         entry.disputed = Some(mark);
         if value.precedence(&entry.value).is_gt() {
             let (old, old_mark) = (entry.value.clone(), entry.mark);
-            self.insert(id, value, mark, hops, local, Some(old_mark));
+            self.insert(now, value, how, Some(old_mark));
             return Put::Kept { contradicts: news.then_some(old) };
         }
         Put::Lost { winner: entry.value.clone(), news }
     }
 
-    fn insert(
-        &mut self,
-        id: NodeId,
-        value: V,
-        mark: u64,
-        hops: u8,
-        local: bool,
-        disputed: Option<u64>,
-    ) {
+    fn insert(&mut self, now: Now, value: V, (hops, local): (u8, bool), disputed: Option<u64>) {
+        let (id, mark, heard) = (value.signer(), value.mark(), now.mono);
         let floor = self.floors.remove(&id).map(|(_, until)| until);
         let old = self.take(&id);
         let until = [floor, old.as_ref().map(|e| e.until)].into_iter().flatten();
@@ -345,7 +341,7 @@ impl<V: Value> Table<V> {
             self.names.entry(name.clone()).or_default().insert(id);
         }
         self.bytes += V::wire_len(&value.wire());
-        self.entries.insert(id, Entry { value, mark, hops, local, disputed, until });
+        self.entries.insert(id, Entry { value, mark, heard, hops, local, disputed, until });
     }
 
     fn take(&mut self, id: &NodeId) -> Option<Entry<V>> {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use homing_base::Wall;
+
 use crate::gossip::{Stats, limits};
 
 /// How this agent takes part in gossip.
@@ -32,6 +34,8 @@ pub struct GossipView {
     pub peers: usize,
     /// … to which fresh records are pushed, not only announced.
     pub eager: usize,
+    /// When a record last came, or was published here, in this run.
+    pub changed: Option<Wall>,
     /// Counters since the start of this run.
     pub stats: Stats,
 }

@@ -28,6 +28,10 @@ fn stranger(world: &World, n: u8) -> Record {
     record.sign(&key(n)).expect("a small record")
 }
 
+fn layers(spent: &[(Layer, std::time::Duration)]) -> Vec<Layer> {
+    spent.iter().map(|(layer, _)| *layer).collect()
+}
+
 fn resolved(world: &mut World, n: u8, who: u8) -> Result<Resolution, Failure> {
     let peer = PeerRef::NodeId(id(who));
     match world.command(n, Command::Resolve { peer, timeout: secs(3) })? {
@@ -47,8 +51,31 @@ fn what_is_registered_at_one_end_is_resolved_at_the_other() {
     assert!(matches!(told, Ok(Answer::Done { changed: true })), "{told:?}");
     world.run_for(secs(2));
     let found = resolved(&mut world, 4, 77).expect("it is known there");
-    assert_eq!((found.record, found.layer), (record, Layer::Gossip));
+    assert_eq!((&found.record, found.layer), (&record, Layer::Gossip));
+    assert_eq!(layers(&found.spent), [Layer::Local, Layer::Gossip], "nobody was asked");
     assert_eq!(resolved(&mut world, 4, 77).expect("still").layer, Layer::Local);
+}
+
+#[test]
+fn a_name_is_asked_of_neighbours_although_gossip_knows_it_and_nobody_goes_deeper() {
+    let mut world = World::new();
+    line(&mut world, &[1, 2, 3]);
+    world.run_for(secs(2));
+    let wall = world.clock(1).wall;
+    let mut record = AgentRecord::new(key(77).public(), InstanceId([3; 32]), Seq(wall.0), wall);
+    record.name = Some("planner".parse().expect("a name"));
+    let record = record.sign(&key(77)).expect("a small record");
+    let offer = Command::Offer { record: Box::new(record) };
+    assert!(world.command(1, offer).is_ok());
+    world.run_for(secs(2));
+    let peer = PeerRef::Name("planner".parse().expect("a name"));
+    let found = world.command(3, Command::Resolve { peer, timeout: secs(3) });
+    let Ok(Answer::Resolved(found)) = found else { panic!("{found:?}") };
+    assert_eq!((found.record.node_id(), found.layer), (id(77), Layer::Gossip));
+    assert_eq!(layers(&found.spent), [Layer::Local, Layer::Gossip, Layer::Neighbours]);
+    let nobody = PeerRef::Name("nobody".parse().expect("a name"));
+    let missed = world.command(3, Command::Resolve { peer: nobody, timeout: secs(3) });
+    assert!(matches!(missed, Err(Failure::NotFound { .. })), "{missed:?}");
 }
 
 #[test]
