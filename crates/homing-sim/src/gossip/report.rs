@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use homing_core::gossip::Stats;
 use serde::Serialize;
 
 use super::world::{Harm, Traffic};
@@ -24,6 +25,8 @@ pub struct Spread {
     pub bytes_per_node_second: f64,
     /// Bytes sent, per record and node.
     pub bytes_per_delivery: f64,
+    /// … pushed, pulled or repeated, announced and asked for, compared.
+    pub bytes_by_kind: [f64; 4],
 }
 
 /// Nothing changes.
@@ -67,6 +70,33 @@ pub struct Measured {
     pub heal: Option<Spread>,
     /// Late arrivals.
     pub join: Option<Join>,
+    /// What the tree and its repair did, over all honest nodes and the whole time.
+    pub repair: Repair,
+}
+
+/// What the tree and its repair did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Repair {
+    /// Records that came again.
+    pub duplicates: u64,
+    /// Records sent once more because nobody acknowledged them.
+    pub resent: u64,
+    /// Links made lazy.
+    pub prunes: u64,
+    /// Links made eager.
+    pub grafts: u64,
+    /// Comparisons begun.
+    pub rounds: u64,
+}
+
+impl Repair {
+    pub(super) fn add(&mut self, stats: &Stats) {
+        self.duplicates += stats.duplicates;
+        self.resent += stats.resent;
+        self.prunes += stats.prunes;
+        self.grafts += stats.grafts;
+        self.rounds += stats.rounds;
+    }
 }
 
 impl Spread {
@@ -81,6 +111,8 @@ impl Spread {
             let index = ((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1));
             times.get(index).map_or(0.0, Duration::as_secs_f64)
         };
+        let per_delivery = |bytes: u64| bytes as f64 / deliveries.max(1) as f64;
+        let Traffic { push_bytes, records_bytes, have_bytes, ranges_bytes, .. } = traffic;
         Self {
             missing,
             wrong,
@@ -88,7 +120,8 @@ impl Spread {
             record_p50: at(0.5),
             record_max: at(1.0),
             bytes_per_node_second: traffic.bytes as f64 / traffic.node_seconds.max(1e-9),
-            bytes_per_delivery: traffic.bytes as f64 / deliveries.max(1) as f64,
+            bytes_per_delivery: per_delivery(traffic.bytes),
+            bytes_by_kind: [push_bytes, records_bytes, have_bytes, ranges_bytes].map(per_delivery),
         }
     }
 }
@@ -96,10 +129,12 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { missing, wrong, seconds, record_p50, record_max, .. } = self;
+        let [push, records, have, ranges] = self.bytes_by_kind;
         write!(
             f,
             "{missing} missing, {wrong} nodes wrong, last after {seconds:.1} s (record p50 {record_p50:.2} s, max \
-             {record_max:.2} s), {:.0} bytes per node-second, {:.0} per delivery",
+             {record_max:.2} s), {:.0} bytes per node-second, {:.0} per delivery ({push:.0} \
+             pushed, {records:.0} pulled or repeated, {have:.0} announced, {ranges:.0} compared)",
             self.bytes_per_node_second, self.bytes_per_delivery
         )
     }
@@ -129,6 +164,11 @@ impl fmt::Display for Measured {
                 idle.bytes_per_node_second, idle.bytes_per_peer_30s
             )?;
         }
+        let Repair { duplicates, resent, prunes, grafts, rounds } = self.repair;
+        writeln!(
+            f,
+            "repair    {duplicates} duplicates, {resent} resent, {prunes} prunes, {grafts} grafts, {rounds} comparisons"
+        )?;
         if let Some(join) = self.join {
             writeln!(
                 f,

@@ -38,6 +38,8 @@ pub fn play(scenario: &Scenario, seed: u64) -> Measured {
     measured.honest = world.honest();
     measured.links = world.links_up();
     measured.events = world.events;
+    let honest = world.nodes.iter().filter(|node| node.role == Role::Honest);
+    honest.for_each(|node| measured.repair.add(node.gossip.stats()));
     measured
 }
 

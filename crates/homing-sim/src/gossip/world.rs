@@ -86,8 +86,14 @@ pub struct Traffic {
     pub messages: u64,
     /// Bytes sent, overhead included.
     pub bytes: u64,
-    /// Bytes of records pushed and answered.
-    pub record_bytes: u64,
+    /// Bytes of messages with records that were pushed.
+    pub push_bytes: u64,
+    /// … that were asked for, or sent once more.
+    pub records_bytes: u64,
+    /// … of announcements and questions.
+    pub have_bytes: u64,
+    /// … of comparisons.
+    pub ranges_bytes: u64,
     /// Node-seconds.
     pub node_seconds: f64,
 }
@@ -485,9 +491,15 @@ impl World {
             let len = (message.wire_len::<Note>() + OVERHEAD_BYTES) as u64;
             self.traffic.messages += 1;
             self.traffic.bytes += len;
-            if matches!(message, Message::Push(_) | Message::Records(_)) {
-                self.traffic.record_bytes += len;
-            }
+            let kind = match message {
+                Message::Push(_) => &mut self.traffic.push_bytes,
+                Message::Records(_) => &mut self.traffic.records_bytes,
+                Message::Ranges(_) => &mut self.traffic.ranges_bytes,
+                Message::Have { .. } | Message::Want { .. } | Message::Prune => {
+                    &mut self.traffic.have_bytes
+                }
+            };
+            *kind += len;
         }
         let Some(link) = self.links.get(&(from.min(to), from.max(to))).copied() else { return };
         let lost = f64::from(self.chance.next_u32()) < self.loss * f64::from(u32::MAX);
