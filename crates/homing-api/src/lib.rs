@@ -10,7 +10,7 @@
 //! are only added. Times are RFC 3339 in UTC, durations end in `_ms` or `_s`, sizes in `_bytes`.
 //!
 //! Reading order: [`operations`], [`error`], [`agent`], [`cards`], [`peers`], [`trust`], [`streams`],
-//! [`network`], [`dht`], [`client`].
+//! [`network`], [`dht`], [`gossip`], [`client`].
 
 pub mod agent;
 pub mod cards;
@@ -20,6 +20,7 @@ pub mod error;
 pub mod events;
 pub mod exposures;
 pub mod find;
+pub mod gossip;
 pub mod messages;
 pub mod network;
 pub mod operations;

@@ -89,6 +89,7 @@ operations! {
     DHT_PEERS "GET"  "/v1/dht/peers"    [], None, "homing.dht_peers/v1" Json "The routing table of the DHT";
     DHT_LOOKUP "POST" "/v1/dht/lookup"  [], Some("DhtLookupRequest"), "homing.dht_lookup/v1" Json "Look a key up in the DHT, step by step";
     DHT_STATS "GET"  "/v1/dht/stats"    [], None, "homing.dht_stats/v1" Json "Role, estimates, intervals and counts of the DHT";
+    GOSSIP_STATS "GET" "/v1/gossip/stats" [], None, "homing.gossip_stats/v1" Json "Peers, records, comparisons and traffic of gossip";
     ALIASES   "GET"  "/v1/aliases"      [], None, "homing.aliases/v1" Json "What names mean here";
     ALIAS_SET "POST" "/v1/aliases"      [], Some("AliasRequest"), "homing.done/v1" Json "Call a peer by a local name, or stop doing so";
     CARD      "GET"  "/v1/card"         [], None, "homing.card/v1" Json "The published agent card";

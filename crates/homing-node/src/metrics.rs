@@ -78,6 +78,7 @@ impl Node {
         text.gauge("homing_uptime_seconds", "Age of this run.", uptime);
         self.agent_metrics(&mut text, &snapshot);
         self.dht_metrics(&mut text).await?;
+        self.gossip_metrics(&mut text).await?;
         self.stream_metrics(&mut text);
         self.relay_metrics(&mut text);
         process_metrics(&mut text);
@@ -194,6 +195,48 @@ impl Node {
         for (name, about, value) in counters {
             text.counter(&format!("homing_dht_{name}"), about, value);
         }
+    }
+
+    /// All of them are there, and zero, when this node takes no part.
+    async fn gossip_metrics(&self, text: &mut Text) -> Result<(), ApiError> {
+        let s = self.gossip_stats().await?;
+        let (records, rounds, traffic) = (s.records, s.reconciliations, s.traffic);
+        let changed = s.changed.map_or(0.0, |at| at.0.0 as f64 / 1_000.0);
+        let gauges: [(&str, &str, f64); 7] = [
+            ("enabled", "1: takes part.", f64::from(u8::from(s.enabled))),
+            ("peers", "Peers that gossip with this node.", s.peers as f64),
+            ("peers_eager", "Those that records are pushed to.", s.peers_eager as f64),
+            ("entries", "Records held.", s.entries as f64),
+            ("entries_bytes", "Their signed bytes.", s.entries_bytes as f64),
+            ("depth_bits", "Bits of the ID that a full table keeps.", f64::from(s.depth_bits)),
+            ("changed_timestamp_seconds", "Last record; 0: none in this run.", changed),
+        ];
+        for (name, about, value) in gauges {
+            text.gauge(&format!("homing_gossip_{name}"), about, value);
+        }
+        let counters: [(&str, &str, u64); 17] = [
+            ("pushed_total", "Records pushed.", records.pushed),
+            ("resent_total", "Records sent once more.", records.resent),
+            ("heard_total", "New records heard.", records.heard),
+            ("duplicates_total", "Records heard again.", records.duplicates),
+            ("stale_total", "Records older than known ones.", records.stale),
+            ("forged_total", "Records signed by nobody.", records.forged),
+            ("untimely_total", "Records expired or of the future.", records.untimely),
+            ("dropped_total", "Records a full table let go.", records.dropped),
+            ("reconciliations_total", "Comparisons begun here.", rounds.begun),
+            ("reconciliations_timed_total", "Those because it was time.", rounds.timed),
+            ("differences_total", "Those that found something.", rounds.differences),
+            ("messages_received_total", "Messages.", traffic.received_messages),
+            ("messages_sent_total", "Messages.", traffic.sent_messages),
+            ("bytes_received_total", "Their bytes.", traffic.received_bytes),
+            ("bytes_sent_total", "Their bytes.", traffic.sent_bytes),
+            ("shed_total", "Beyond rates, or unreadable.", traffic.shed),
+            ("ignored_total", "Of peers that do not gossip here.", traffic.ignored),
+        ];
+        for (name, about, value) in counters {
+            text.counter(&format!("homing_gossip_{name}"), about, value);
+        }
+        Ok(())
     }
 
     fn stream_metrics(&self, text: &mut Text) {

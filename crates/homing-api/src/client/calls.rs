@@ -13,6 +13,7 @@ use crate::dht::{DhtLookup, DhtLookupRequest, DhtPeers, DhtStats};
 use crate::error::ApiError;
 use crate::exposures::{ExposeRequest, Exposed, Services, UnexposeRequest};
 use crate::find::{FindRequest, Found};
+use crate::gossip::GossipStats;
 use crate::network::{Doctor, Netcheck};
 use crate::operations as op;
 use crate::peers::{
@@ -259,6 +260,14 @@ impl Client {
     /// See the module; `dht_disabled`.
     pub async fn dht_stats(&self) -> Result<DhtStats, ApiError> {
         self.fetch(op::DHT_STATS).await
+    }
+
+    /// Peers, records, comparisons and traffic of gossip.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn gossip_stats(&self) -> Result<GossipStats, ApiError> {
+        self.fetch(op::GOSSIP_STATS).await
     }
 
     /// What names mean here.

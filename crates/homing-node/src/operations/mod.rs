@@ -4,6 +4,7 @@
 mod agent;
 mod dht;
 mod find;
+mod gossip;
 mod messages;
 mod network;
 mod peers;
