@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    card, completions, config, daemon, demo, dht, doctor, find, info, key, mcp, name, ping, record,
+    card, completions, config, daemon, demo, dht, doctor, find, gossip, info, key, mcp, name, ping, record,
     registry, relay, resolve, run, start, status, streams, tools, trust, url, wait,
 };
 use crate::output::Format;
@@ -90,6 +90,7 @@ pub(crate) enum Command {
     #[command(alias = "lookup")]
     Resolve(resolve::ResolveArgs),
     Dht(dht::DhtArgs),
+    Gossip(gossip::GossipArgs),
     Card(card::CardArgs),
     Record(record::RecordArgs),
     // TRUST
@@ -125,7 +126,7 @@ pub(crate) enum Command {
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["up", "down", "info", "status", "wait", "doctor", "demo", "daemon"]),
     ("Identity", &["key", "name"]),
-    ("Discovery", &["find", "resolve", "dht", "card", "record"]),
+    ("Discovery", &["find", "resolve", "dht", "gossip", "card", "record"]),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
     ("Connect", &["ping", "connect", "listen", "run", "url"]),
     ("Agents", &["mcp"]),

@@ -9,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod dht;
 pub(crate) mod doctor;
 pub(crate) mod find;
+pub(crate) mod gossip;
 pub(crate) mod info;
 pub(crate) mod key;
 pub(crate) mod mcp;
@@ -57,6 +58,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Card(args) => card::run(session, args).await,
         Command::Record(args) => record::run(session, args),
         Command::Dht(args) => dht::run(session, args).await,
+        Command::Gossip(args) => gossip::run(session, args).await,
         Command::Handshake(args) => trust::handshake(session, &args).await,
         Command::Pending(_) => trust::pending(session).await,
         Command::Approve(args) => trust::approve(session, &args).await,
