@@ -112,12 +112,12 @@ pub const DHT_MESSAGES_BURST: u64 = 400;
 pub const GOSSIP_MESSAGES_PER_SECOND: u64 = 64;
 /// Gossip messages of one link at once.
 pub const GOSSIP_MESSAGES_BURST: u64 = 512;
-/// Links that we dialled for the DHT only; the one that was used longest ago makes room.
-pub const DHT_LINKS_MAX: usize = 64;
 /// Mesh messages that carry messages between agents, of one link per second, sustained, beside the others.
 pub const MAIL_PER_SECOND: u64 = 64;
 /// The same at once.
 pub const MAIL_BURST: u64 = 256;
+/// Links that we dialled for the DHT only; the one that was used longest ago makes room.
+pub const DHT_LINKS_MAX: usize = 64;
 /// Links that others dialled for the DHT only; the one heard longest ago makes room.
 pub const DHT_LINKS_INBOUND_MAX: usize = 256;
 /// A link for the DHT only is closed by its dialler after so much silence, by the other side after twice

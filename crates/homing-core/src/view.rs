@@ -106,8 +106,8 @@ pub struct Counters {
     pub gossip_ignored: u64,
     /// Gossip dropped because its sender was too fast, or unreadable.
     pub gossip_shed: u64,
-}
     /// Messages of senders without trust.
     pub mail_refused: u64,
     /// Messages dropped because their sender was too fast; it sends them again.
     pub mail_shed: u64,
+}

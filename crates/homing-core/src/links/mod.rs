@@ -64,9 +64,9 @@ pub(crate) struct Link {
     pub software: Option<String>,
     pub dht_messages: Bucket,
     pub gossip_messages: Bucket,
+    pub mail: Bucket,
     /// When the DHT last sent something over it.
     pub dht_sent: Mono,
-    pub mail: Bucket,
     /// A DHT request left then, and nothing was heard since.
     pub dht_waits: Option<Mono>,
 }
@@ -123,10 +123,10 @@ impl Link {
                 GOSSIP_MESSAGES_BURST,
                 GOSSIP_MESSAGES_PER_SECOND * 60,
             ),
+            mail: Bucket::new(now, MAIL_BURST, MAIL_PER_SECOND * 60),
             dht_sent: now,
             dht_waits: None,
         }
-            mail: Bucket::new(now, MAIL_BURST, MAIL_PER_SECOND * 60),
     }
 
     /// When it was last of use to the DHT.
