@@ -9,8 +9,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    card, completions, config, daemon, demo, dht, doctor, find, gossip, info, key, mcp, name, ping, record,
-    registry, relay, resolve, run, start, status, streams, tools, trust, url, wait,
+    a2a, card, completions, config, daemon, demo, dht, doctor, expose, find, forward, gossip, info,
+    key, listen, mcp, name, ping, record, recv, registry, relay, resolve, run, send, start, status,
+    streams, tools, topic, trust, url, wait,
 };
 use crate::output::Format;
 
@@ -104,11 +105,20 @@ pub(crate) enum Command {
     // CONNECT
     Ping(ping::PingArgs),
     Connect(streams::ConnectArgs),
-    Listen(streams::ListenArgs),
+    Listen(listen::ListenArgs),
+    Send(send::SendArgs),
+    Outbox(send::OutboxArgs),
+    #[command(alias = "inbox")]
+    Recv(recv::RecvArgs),
+    Topic(topic::TopicArgs),
+    Expose(expose::ExposeArgs),
+    Forward(forward::ForwardArgs),
     Run(run::RunArgs),
     Url(url::UrlArgs),
     // AGENTS
     Mcp(mcp::McpArgs),
+    #[command(name = "a2a")]
+    A2a(a2a::A2aArgs),
     // NETWORK
     Netcheck(tools::NetcheckArgs),
     Relay(relay::RelayArgs),
@@ -128,8 +138,14 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Identity", &["key", "name"]),
     ("Discovery", &["find", "resolve", "dht", "gossip", "card", "record"]),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
-    ("Connect", &["ping", "connect", "listen", "run", "url"]),
-    ("Agents", &["mcp"]),
+    (
+        "Connect",
+        &[
+            "ping", "connect", "listen", "expose", "forward", "run", "url", "send", "outbox",
+            "recv", "topic",
+        ],
+    ),
+    ("Agents", &["mcp", "a2a"]),
     ("Network", &["netcheck", "relay", "registry", "events", "metrics"]),
     ("Tools", &["config", "api", "schema", "completions"]),
 ];

@@ -1,5 +1,6 @@
 //! One file per command group: its arguments, what it asks the daemon, how the answer looks.
 
+pub(crate) mod a2a;
 pub(crate) mod card;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -8,22 +9,28 @@ pub(crate) mod daemon_run;
 pub(crate) mod demo;
 pub(crate) mod dht;
 pub(crate) mod doctor;
+pub(crate) mod expose;
 pub(crate) mod find;
+pub(crate) mod forward;
 pub(crate) mod gossip;
 pub(crate) mod info;
 pub(crate) mod key;
+pub(crate) mod listen;
 pub(crate) mod mcp;
 pub(crate) mod name;
 pub(crate) mod ping;
 pub(crate) mod record;
+pub(crate) mod recv;
 pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod resolve;
 pub(crate) mod run;
+pub(crate) mod send;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod streams;
 pub(crate) mod tools;
+pub(crate) mod topic;
 pub(crate) mod trust;
 pub(crate) mod tunnel;
 pub(crate) mod url;
@@ -67,7 +74,14 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Untrust(args) => trust::revoke(session, &args).await,
         Command::Ping(args) => ping::run(session, &args).await,
         Command::Connect(args) => streams::connect(session, &args).await,
-        Command::Listen(args) => streams::listen(session, &args).await,
+        Command::Listen(args) => listen::listen(session, &args).await,
+        Command::Send(args) => send::send(session, &args).await,
+        Command::Outbox(args) => send::outbox(session, &args).await,
+        Command::Recv(args) => recv::run(session, &args).await,
+        Command::Topic(args) => topic::run(session, args).await,
+        Command::Expose(args) => expose::run(session, args).await,
+        Command::Forward(args) => forward::run(session, &args).await,
+        Command::A2a(args) => a2a::run(session, args).await,
         Command::Mcp(args) => mcp::run(session, args).await,
         Command::Run(args) => run::run(session, &args).await,
         Command::Url(args) => url::run(session, &args).await,
