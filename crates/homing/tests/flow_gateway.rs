@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,18 +33,34 @@ class Service(BaseHTTPRequestHandler):
 Service(None, ("127.0.0.1", 0), None)
 "#;
 
+/// What a stream brings, to a port of this machine and back.
+const BRIDGE: &str = r#"
+import os, socket, sys, threading
+far = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+def back():
+    while data := far.recv(65536):
+        os.write(1, data)
+    os._exit(0)
+threading.Thread(target=back).start()
+while data := os.read(0, 65536):
+    far.sendall(data)
+far.shutdown(socket.SHUT_WR)
+"#;
+
 /// `my-agent` trusts and reaches `agent-b`, which offers the service `app`.
 struct World {
     me: Home,
     other: Home,
-    listener: Child,
+    children: Vec<Child>,
     _relay: Home,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.listener.kill().unwrap();
-        self.listener.wait().unwrap();
+        for child in &mut self.children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }
 
@@ -58,18 +74,35 @@ impl World {
         let (relay, url) = relay();
         let (me, other) = (agent("my-agent", &url), agent("agent-b", &url));
         befriend(&me, &other, "agent-b");
-        let script = other.path("service.py");
-        std::fs::write(&script, SERVICE).unwrap();
-        let exec = format!("exec python3 {}", script.display());
-        let mut listener = other.command(&["listen", "app", "--exec", &exec]);
-        let listener = listener.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let world = Self { me, other, listener, _relay: relay };
+        let mut world = Self { me, other, children: Vec::new(), _relay: relay };
+        world.listen("app", SERVICE, "");
         let deadline = Instant::now() + PATIENCE;
         while !world.get().starts_with("HTTP/1.1 200 ") {
             assert!(Instant::now() < deadline, "{}", world.get());
             std::thread::sleep(Duration::from_millis(20));
         }
         Some(world)
+    }
+
+    /// `agent-b` offers a service: a Python program on each stream.
+    fn listen(&mut self, service: &str, program: &str, argument: &str) {
+        let script = self.other.path(&format!("{service}.py"));
+        std::fs::write(&script, program).unwrap();
+        let exec = format!("exec python3 {} {argument}", script.display());
+        let mut listener = self.other.command(&["listen", service, "--exec", &exec]);
+        let listener = listener.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        self.children.push(listener);
+    }
+
+    /// A server of this machine that says its port first; `agent-b` offers it.
+    fn serve(&mut self, service: &str, python: &str, program: &str) {
+        let mut server = Command::new(python);
+        let server = server.args(["-c", program]).stdout(Stdio::piped()).spawn().unwrap();
+        self.children.push(server);
+        let said = self.children.last_mut().unwrap().stdout.take().unwrap();
+        let mut port = String::new();
+        std::io::BufReader::new(said).read_line(&mut port).unwrap();
+        self.listen(service, BRIDGE, port.trim());
     }
 
     /// What `homing url agent-b app --json` says.
@@ -130,7 +163,7 @@ fn curl_by_path_proxy_and_socks() {
     is_answer(&curl(&["--http1.0", &path]), ASKED);
     is_answer(&world.run(&[&["curl"], &post[..], &[&proxied]].concat()), ASKED);
     let found = world.me.json(&["resolve", "agent-b"]);
-    let address = found["peer"]["address"].as_str().unwrap();
+    let address = found["address"].as_str().unwrap();
     let by_address = world.me.json(&["url", address, "app"])["url"].as_str().unwrap().to_owned();
     assert_eq!(curl(&[&by_address]).code, 0);
 
@@ -144,7 +177,8 @@ fn curl_by_path_proxy_and_socks() {
 
 /// The interpreter that has a library; `None`, and said so, when there is none.
 fn python(library: &str) -> Option<PathBuf> {
-    let tools = std::env::var_os("HOMING_API_TOOLS").map(|t| PathBuf::from(t).join("bin/python"));
+    let tools =
+        std::env::var_os("HOMING_CLIENT_TOOLS").map(|t| PathBuf::from(t).join("bin/python"));
     let has = |python: &PathBuf| {
         let import = format!("import {library}");
         Command::new(python).args(["-c", &import]).output().is_ok_and(|o| o.status.success())
@@ -189,6 +223,79 @@ async def main():
             print(await answer.text())
 asyncio.run(main())";
     python_client("aiohttp", post);
+}
+
+/// Repeats a client until the service listens: `homing listen` takes a moment.
+fn until_ok(client: impl Fn() -> Finished) -> Finished {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let done = client();
+        if done.code == 0 || Instant::now() > deadline {
+            return done;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn python_websockets() {
+    let Some(python) = python("websockets") else { return };
+    let Some(mut world) = World::new("websockets") else { return };
+    let python = python.to_str().unwrap();
+    let server = "
+import asyncio, websockets
+async def echo(socket):
+    async for message in socket:
+        await socket.send(message + ' again')
+async def main():
+    async with websockets.serve(echo, '127.0.0.1', 0) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await asyncio.get_running_loop().create_future()
+asyncio.run(main())";
+    let client = "
+import asyncio, sys, websockets
+async def main():
+    async with websockets.connect(sys.argv[1]) as socket:
+        for _ in range(2):
+            await socket.send('hello')
+            print(await socket.recv())
+asyncio.run(main())";
+    world.serve("ws", python, server);
+    let urls = world.me.json(&["url", "agent-b", "ws"]);
+    let ws = |key: &str| urls[key].as_str().unwrap().replace("http://", "ws://");
+    let twice = "hello again\nhello again\n";
+    is_answer(&until_ok(|| world.plain(python, &["-c", client, &ws("url")])), twice);
+    is_answer(&world.run(&[python, "-c", client, &ws("proxied_url")]), twice);
+}
+
+#[test]
+fn python_grpc() {
+    let Some(python) = python("grpc") else { return };
+    let Some(mut world) = World::new("gRPC") else { return };
+    let python = python.to_str().unwrap();
+    let server = "
+import concurrent.futures, grpc
+def talk(messages, context):
+    for message in messages:
+        yield message + b' again'
+    context.set_trailing_metadata((('parting', 'word'),))
+class Handler(grpc.GenericRpcHandler):
+    def service(self, call):
+        return grpc.stream_stream_rpc_method_handler(talk)
+server = grpc.server(concurrent.futures.ThreadPoolExecutor(), handlers=(Handler(),))
+print(server.add_insecure_port('127.0.0.1:0'), flush=True)
+server.start()
+server.wait_for_termination()";
+    let client = "
+import grpc, sys
+channel = grpc.insecure_channel(sys.argv[1])
+call = channel.stream_stream('/test.Echo/Talk')(iter([b'hello', b'hello']), timeout=20)
+for message in call:
+    print(message.decode())
+print(call.code().name, dict(call.trailing_metadata())['parting'])";
+    world.serve("grpc", python, server);
+    let run = ["run", "--", python, "-c", client, "dns:///grpc.agent-b.agent.internal:80"];
+    is_answer(&until_ok(|| world.me.run(&run)), "hello again\nhello again\nOK word\n");
 }
 
 const FETCH: &str =
@@ -262,7 +369,8 @@ fn run_is_the_program_and_mesh_only_keeps_it_among_agents() {
     home.start(&["--listen", "127.0.0.1:0"]);
     assert_eq!(home.run(&["run", "--", "sh", "-c", "exit 7"]).code, 7);
     assert_eq!(home.run(&["run", "sh", "-c", "exit 8"]).code, 8);
-    assert_eq!(home.failure(&["run", "--", "no-such-program"])["code"], "not_found");
+    let missing = home.run(&["--json", "run", "--", "no-such-program"]);
+    assert_eq!((&missing.error()["code"], missing.code), (&"not_found".into(), 3));
     let proxy = home.run(&["run", "--mesh-only", "--", "sh", "-c", "echo $HTTPS_PROXY"]).stdout;
     let (_, host) = proxy.trim().split_once("mesh-only@").unwrap();
 
