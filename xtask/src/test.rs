@@ -33,6 +33,8 @@ const SWEEP: [&str; 2] = ["200", "200"];
 const LAB: &str = "homing-lab";
 /// What the lab calls, and the package that has it.
 const LAB_TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+/// Where an unmodified SSH server is, and the package that has it.
+const SSHD: (&str, &str) = ("/usr/sbin/sshd", "openssh-server");
 /// What the registry's second database is started from.
 const POSTGRES_PACKAGE: &str = "postgresql";
 
@@ -46,6 +48,9 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     let mut packages: Vec<_> = lab_tools.iter().map(|(_, package)| *package).collect();
     if has("homing-registry") && !postgres_is_there() {
         packages.push(POSTGRES_PACKAGE);
+    }
+    if !Path::new(SSHD.0).is_file() {
+        packages.push(SSHD.1);
     }
     prepare(root, &packages, &mut report);
     let environments = [api_tools::API, api_tools::AGENTS, api_tools::CLIENTS];

@@ -12,6 +12,7 @@ mod args;
 mod commands;
 mod help;
 mod output;
+mod pipes;
 mod render;
 mod session;
 

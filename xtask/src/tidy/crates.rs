@@ -18,7 +18,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "homing",
-        &["homing-base", "homing-api", "homing-registry", "homing-gateway", "homing-node"],
+        &[
+            "homing-base",
+            "homing-core",
+            "homing-api",
+            "homing-registry",
+            "homing-gateway",
+            "homing-node",
+        ],
     ),
 ];
 

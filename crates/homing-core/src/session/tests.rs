@@ -176,7 +176,7 @@ impl Drop for Seed {
 #[test]
 fn cuts_anywhere_lose_double_and_reorder_nothing() {
     let mut cuts = 0;
-    for seed in 0..300 {
+    for seed in 0..100 {
         let _shown = Seed(seed);
         let mut world = World::new(seed);
         let mut steps = 0;
@@ -193,7 +193,7 @@ fn cuts_anywhere_lose_double_and_reorder_nothing() {
         assert!(host.heard_end && world.opener.heard_end);
         cuts += world.cuts;
     }
-    assert!(cuts > 1_000, "only {cuts} cuts");
+    assert!(cuts > 300, "only {cuts} cuts");
 }
 
 /// Carries everything between the two until neither has more to say.

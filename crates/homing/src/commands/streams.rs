@@ -1,25 +1,27 @@
-//! `homing connect` and `homing listen`: byte streams between standard input and output, or a
-//! process, and a service of a peer.
+//! `homing connect`: a byte stream between standard input and output and a service of a peer.
 //!
 //! End of input is passed on as half-close. The end of the peer's bytes ends the command; whether
-//! it was an orderly end, the daemon says ([`homing_api::streams::StreamOutcome`]).
+//! it was an orderly end, the daemon says ([`homing_api::streams::StreamOutcome`]). With `--resume`
+//! it is a session that outlives its streams ([`crate::pipes::resume`]).
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Args;
 use homing_api::client::RawStream;
-use homing_api::streams::{IncomingStream, ListenRequest, StreamState};
 use homing_api::{ApiError, Client, Code};
 use homing_base::Service;
-use serde::Serialize;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::process::{ChildStdin, ChildStdout, Command};
+use homing_core::session::{GREETING, limits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{OK, Outcome};
 use crate::output;
+use crate::pipes::carry::outcome;
+use crate::pipes::dial::{Dialler, Greeting, is_passing};
+use crate::pipes::end::End;
+use crate::pipes::place::PeerService;
+use crate::pipes::resume;
 use crate::session::Session;
 
 const CHUNK_BYTES: usize = 64 * 1_024;
@@ -29,7 +31,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// A byte stream to a service of a trusted peer, over stdin and stdout
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  homing connect agent-b 8080\n  homing connect agent-b mcp --retry\n  homing connect agent-b logs < request.txt"
+    after_help = "Examples:\n  homing connect agent-b 8080\n  homing connect agent-b mcp --retry\n  homing connect agent-b logs < request.txt\n  homing connect agent-b backup --resume < dump.tar      # outlives restarts of either daemon\n  ssh -o ProxyCommand='homing connect agent-b ssh' agent-b"
 )]
 pub(crate) struct ConnectArgs {
     /// Name, address or node ID
@@ -40,42 +42,54 @@ pub(crate) struct ConnectArgs {
     /// Connect again when the peer is away or the stream breaks, until --timeout
     #[arg(long)]
     retry: bool,
+    /// A session that outlives its stream: it goes on where it was after either daemon restarted or the
+    /// network was away, at most --timeout [default 10m]. The other side: homing listen --resume
+    #[arg(long, conflicts_with = "retry")]
+    resume: bool,
 }
 
-/// Accept streams of trusted peers
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  homing listen 8080                        # one stream, over stdin and stdout\n  homing listen echo --exec cat             # one process per stream\n  homing listen who --exec 'echo you are $HOMING_PEER_ADDRESS'"
-)]
-pub(crate) struct ListenArgs {
-    /// A port or the name of a service
-    #[arg(value_name = "PORT|SERVICE")]
-    service: Service,
-    /// Run this for every stream, with the stream as its stdin and stdout. Its environment says who
-    /// is there: HOMING_PEER_NODE_ID, HOMING_PEER_ADDRESS, HOMING_PEER_NAME, HOMING_SERVICE
-    #[arg(long, value_name = "CMD")]
-    exec: Option<String>,
-}
+/// What a host of sessions says first.
+pub(crate) const SESSIONS: Greeting = Greeting {
+    bytes: GREETING,
+    missing: "the other side does not resume",
+    hint: "start it with homing listen --resume, or connect without --resume",
+};
 
 /// Standard input as chunks; it outlives a broken stream.
 type Input = mpsc::Receiver<Vec<u8>>;
 
 pub(crate) async fn connect(session: &Session, args: &ConnectArgs) -> Outcome {
     let client = session.client()?;
+    if args.resume {
+        return resumable(session, client, args).await;
+    }
     let mut input = standard_input();
     let started = Instant::now();
+    let mut was_away = false;
     loop {
         let error = match attempt(session, client, args, &mut input).await {
             Ok(()) => return Ok(OK),
             Err(error) => error,
         };
         let late = session.timeout.is_some_and(|t| started.elapsed() >= t);
-        if !args.retry || !worth_retrying(&error) || late {
+        // A peer that returns needs a moment until its service does.
+        let returns = was_away && error.code == Code::NoSuchService;
+        if !args.retry || late || !(worth_retrying(&error) || returns) {
             return Err(error);
         }
+        was_away = true;
         output::say(&format!("{error}; trying again"));
         tokio::time::sleep(RETRY_EVERY).await;
     }
+}
+
+async fn resumable(session: &Session, client: &Client, args: &ConnectArgs) -> Outcome {
+    let to = PeerService { peer: args.peer.clone(), service: args.service.clone() };
+    let dialler = Dialler { client: client.clone(), to, greeting: Some(SESSIONS) };
+    let patience = session.timeout.unwrap_or(limits::DETACHED_MAX);
+    let first = dialler.until(Instant::now() + session.answer_timeout(), is_passing).await?;
+    resume::open(dialler, first, End::terminal(), patience).await.1?;
+    Ok(OK)
 }
 
 async fn attempt(
@@ -107,15 +121,7 @@ async fn carry(client: &Client, stream: RawStream, input: &mut Input) -> Result<
         () = &mut sending => receiving.await,
     };
     received.map_err(|e| broken(&e.to_string()))?;
-    match client.stream_outcome(id).await {
-        Ok(outcome) if outcome.state == StreamState::Broken => {
-            Err(outcome.error.unwrap_or_else(|| broken("the peer went away")))
-        }
-        // Forgotten or still closing: the bytes ended in order as far as can be told.
-        Ok(_) => Ok(()),
-        Err(error) if error.code == Code::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
+    outcome(client, id).await
 }
 
 fn broken(why: &str) -> ApiError {
@@ -157,95 +163,4 @@ fn standard_input() -> Input {
         }
     });
     receiver
-}
-
-/// `homing.listen_end/v1`: one line per stream of `listen --exec` with JSON output.
-#[derive(Debug, Serialize)]
-struct StreamEnd {
-    schema: &'static str,
-    id: u64,
-    peer: String,
-    exit_code: Option<i32>,
-}
-
-pub(crate) async fn listen(session: &Session, args: &ListenArgs) -> Outcome {
-    let client = session.client()?;
-    let request = ListenRequest { service: args.service.clone() };
-    let mut events = client.listen(&request).await?;
-    while let Some(event) = events.recv().await? {
-        match event.event.as_str() {
-            "ready" => output::say(&format!("listening on {}", args.service)),
-            "stream" => {
-                let stream: IncomingStream = serde_json::from_str(&event.data)
-                    .map_err(|e| ApiError::new(Code::Internal, format!("an event: {e}")))?;
-                let Some(command) = &args.exec else { return serve_here(client, &stream).await };
-                tokio::spawn(serve_process(client.clone(), stream, command.clone(), session.out));
-            }
-            _ => {}
-        }
-    }
-    Err(ApiError::new(Code::DaemonNotRunning, "the daemon stopped").hint("homing up"))
-}
-
-/// The first stream over this program's own input and output.
-async fn serve_here(client: &Client, stream: &IncomingStream) -> Outcome {
-    output::say(&format!("stream from {}", stream.peer.label()));
-    let raw = client.take_stream(stream.id).await?;
-    carry(client, raw, &mut standard_input()).await?;
-    Ok(OK)
-}
-
-async fn serve_process(
-    client: Client,
-    stream: IncomingStream,
-    command: String,
-    out: output::Output,
-) {
-    let peer = stream.peer.label();
-    match run_process(&client, &stream, &command).await {
-        Ok(exit_code) if out.format.is_json() => {
-            let schema = "homing.listen_end/v1";
-            let peer = stream.peer.node_id.to_string();
-            out.line(&StreamEnd { schema, id: stream.id, peer, exit_code });
-        }
-        Ok(_) => {}
-        Err(error) => output::say(&format!("stream from {peer}: {error}")),
-    }
-}
-
-async fn run_process(
-    client: &Client,
-    stream: &IncomingStream,
-    command: &str,
-) -> Result<Option<i32>, ApiError> {
-    let raw = client.take_stream(stream.id).await?;
-    let name = stream.peer.name.as_ref().map(ToString::to_string).unwrap_or_default();
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", command])
-        .env("HOMING_PEER_NODE_ID", stream.peer.node_id.to_string())
-        .env("HOMING_PEER_ADDRESS", stream.peer.address.to_string())
-        .env("HOMING_PEER_NAME", name)
-        .env("HOMING_SERVICE", stream.service.as_str())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| ApiError::new(Code::Internal, format!("{command}: {e}")))?;
-    let (reader, writer) = tokio::io::split(raw.io);
-    let stdin = child.stdin.take().expect("stdin was asked for");
-    let stdout = child.stdout.take().expect("stdout was asked for");
-    let feeding = tokio::spawn(pump_in(reader, stdin));
-    pump_out(stdout, writer).await;
-    let status = child.wait().await.map_err(|e| ApiError::new(Code::Internal, e.to_string()))?;
-    feeding.abort();
-    Ok(status.code())
-}
-
-async fn pump_in<R: AsyncRead + Unpin>(mut reader: R, mut stdin: ChildStdin) {
-    let _ = tokio::io::copy(&mut reader, &mut stdin).await;
-}
-
-async fn pump_out<W: AsyncWrite + Unpin>(mut stdout: ChildStdout, mut writer: W) {
-    let _ = tokio::io::copy(&mut stdout, &mut writer).await;
-    let _ = writer.shutdown().await;
 }

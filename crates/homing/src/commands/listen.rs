@@ -1,0 +1,238 @@
+//! `homing listen`: a service of this agent for trusted peers, as a process, a local program, or
+//! standard input and output.
+//!
+//! ```text
+//! daemon ──SSE: stream──► take it ──► terminal · process (--exec) · local program (--to)
+//!                            └ --resume: greet, then to its session (crate::pipes::host)
+//! ```
+//! The service exists as long as this command runs and the daemon does. With `--resume` the command
+//! outlives the daemon: it exposes the service again when there is one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use homing_api::streams::{IncomingStream, ListenRequest};
+use homing_api::{ApiError, Client, Code};
+use homing_base::Service;
+use homing_core::session::Reason;
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{OK, Outcome};
+use crate::output::{self, Output};
+use crate::pipes::carry::carry;
+use crate::pipes::end::End;
+use crate::pipes::host::{Seat, Sessions};
+use crate::pipes::place::Place;
+use crate::pipes::{Carried, packets, resume};
+use crate::session::Session;
+
+/// Streams served at once; further ones wait, then the daemon refuses them.
+const STREAMS_MAX: usize = 1_024;
+/// Between two looks for a daemon that went away.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Accept streams of trusted peers
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  homing listen 8080                        # one stream, over stdin and stdout\n  homing listen echo --exec cat             # one process per stream\n  homing listen who --exec 'echo you are $HOMING_PEER_ADDRESS'\n  homing listen db --to 5432 --resume       # streams that outlive both daemons\n  homing listen dns --to udp:53"
+)]
+pub(crate) struct ListenArgs {
+    /// A port or the name of a service
+    #[arg(value_name = "PORT|SERVICE")]
+    service: Service,
+    /// Run this for every stream, with the stream as its stdin and stdout. Its environment says who
+    /// is there: HOMING_PEER_NODE_ID, HOMING_PEER_ADDRESS, HOMING_PEER_NAME, HOMING_SERVICE
+    #[arg(long, value_name = "CMD", conflicts_with = "to")]
+    exec: Option<String>,
+    /// Connect every stream to a local program: PORT, HOST:PORT, unix:/path, udp:PORT
+    #[arg(long, value_name = "PLACE")]
+    to: Option<Place>,
+    /// Sessions that go on where they were after either daemon restarted. The other side: --resume too
+    #[arg(long)]
+    resume: bool,
+}
+
+/// `homing.listen_end/v1`: one line per stream of `listen` with JSON output.
+#[derive(Debug, Serialize)]
+struct StreamEnd {
+    schema: &'static str,
+    id: u64,
+    peer: String,
+    exit_code: Option<i32>,
+    #[serde(flatten)]
+    carried: Carried,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ApiError>,
+}
+
+/// What every stream is served with.
+struct Serving {
+    client: Client,
+    service: Service,
+    target: Target,
+    sessions: Option<Sessions>,
+    room: Arc<Semaphore>,
+    out: Output,
+    /// The terminal has been served: how it went.
+    done: mpsc::Sender<Result<(), ApiError>>,
+}
+
+enum Target {
+    /// The first stream or session only.
+    Terminal(Semaphore),
+    Exec(String),
+    To(Place),
+}
+
+pub(crate) async fn listen(session: &Session, args: &ListenArgs) -> Outcome {
+    if args.resume && matches!(args.to, Some(Place::Udp(_))) {
+        return Err(ApiError::new(Code::Usage, "datagrams have no session to resume")
+            .hint("leave --resume out: a UDP program repeats what it misses"));
+    }
+    let target = match (&args.exec, &args.to) {
+        (Some(command), _) => Target::Exec(command.clone()),
+        (None, Some(place)) => Target::To(place.clone()),
+        (None, None) => Target::Terminal(Semaphore::new(1)),
+    };
+    let (done, mut served) = mpsc::channel(1);
+    let serving = Arc::new(Serving {
+        client: session.client()?.clone(),
+        service: args.service.clone(),
+        target,
+        sessions: args.resume.then(Sessions::default),
+        room: Arc::new(Semaphore::new(STREAMS_MAX)),
+        out: session.out,
+        done,
+    });
+    let mut announced = false;
+    loop {
+        let error = tokio::select! {
+            error = serving.until_gone(&mut announced) => error,
+            Some(ended) = served.recv() => return ended.map(|()| OK),
+        };
+        if !(args.resume && announced) {
+            return Err(error);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+impl Serving {
+    /// Serves what comes until the daemon is gone.
+    async fn until_gone(self: &Arc<Self>, announced: &mut bool) -> ApiError {
+        match self.serve(announced).await {
+            Ok(()) => ApiError::new(Code::DaemonNotRunning, "the daemon stopped").hint("homing up"),
+            Err(error) => error,
+        }
+    }
+
+    async fn serve(self: &Arc<Self>, announced: &mut bool) -> Result<(), ApiError> {
+        let request = ListenRequest { service: self.service.clone() };
+        let mut events = self.client.listen(&request).await?;
+        while let Some(event) = events.recv().await? {
+            match event.event.as_str() {
+                "ready" => {
+                    output::say(&format!("listening on {}", self.service));
+                    *announced = true;
+                }
+                "stream" => {
+                    let stream: IncomingStream = serde_json::from_str(&event.data)
+                        .map_err(|e| ApiError::new(Code::Internal, format!("an event: {e}")))?;
+                    let room = self.room.clone().acquire_owned().await.expect("never closed");
+                    let serving = self.clone();
+                    tokio::spawn(async move {
+                        serving.one(stream).await;
+                        drop(room);
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn one(&self, stream: IncomingStream) {
+        let ended = match &self.sessions {
+            Some(sessions) => self.session(sessions, &stream).await,
+            None => self.plain(&stream).await,
+        };
+        let Some((carried, ended)) = ended else { return };
+        if matches!(self.target, Target::Terminal(_)) {
+            let _ = self.done.send(ended.map(|_| ())).await;
+            return;
+        }
+        let (exit_code, error) = match ended {
+            Ok(exit_code) => (exit_code, None),
+            Err(error) => (None, Some(error)),
+        };
+        if self.out.format.is_json() {
+            let peer = stream.peer.node_id.to_string();
+            let schema = "homing.listen_end/v1";
+            self.out.line(&StreamEnd { schema, id: stream.id, peer, exit_code, carried, error });
+        } else if let Some(error) = error {
+            output::say(&format!("stream from {}: {error}", stream.peer.label()));
+        }
+    }
+
+    async fn plain(&self, stream: &IncomingStream) -> Option<Ended> {
+        if let Target::To(Place::Udp(to)) = &self.target {
+            let served =
+                async { packets::serve(self.client.take_stream(stream.id).await?, to).await };
+            return Some((Carried::default(), served.await.map(|()| None)));
+        }
+        let end = match self.end(stream).await? {
+            Ok(end) => end,
+            Err(error) => {
+                let _ = self.client.abort_stream(stream.id).await;
+                return Some((Carried::default(), Err(error)));
+            }
+        };
+        match self.client.take_stream(stream.id).await {
+            Ok(raw) => Some(carry(&self.client, raw, end).await),
+            Err(error) => Some((Carried::default(), Err(error))),
+        }
+    }
+
+    /// A stream of a session. `None` when the session was there before, or the peer was refused.
+    async fn session(&self, sessions: &Sessions, stream: &IncomingStream) -> Option<Ended> {
+        let seat = match sessions.welcome(&self.client, stream).await {
+            Ok(seat) => seat?,
+            Err(error) => {
+                output::say(&format!("stream from {}: {error}", stream.peer.label()));
+                return None;
+            }
+        };
+        let end = match self.end(stream).await {
+            Some(Ok(end)) => end,
+            Some(Err(error)) => {
+                seat.refuse(Reason::Gone).await;
+                return Some((Carried::default(), Err(error)));
+            }
+            None => {
+                seat.refuse(Reason::Busy).await;
+                return None;
+            }
+        };
+        let Seat { session, arrivals, place } = seat;
+        let ended = resume::serve(session, self.client.clone(), arrivals, end).await;
+        drop(place);
+        Some(ended)
+    }
+
+    /// The local end of a new stream or session. `None`: the terminal is in use.
+    async fn end(&self, stream: &IncomingStream) -> Option<Result<End, ApiError>> {
+        match &self.target {
+            Target::Exec(command) => Some(End::program(command, stream)),
+            Target::To(place) => Some(place.connect().await),
+            Target::Terminal(free) => {
+                free.try_acquire().ok()?.forget();
+                output::say(&format!("stream from {}", stream.peer.label()));
+                Some(Ok(End::terminal()))
+            }
+        }
+    }
+}
+
+type Ended = (Carried, Result<Option<i32>, ApiError>);

@@ -1,0 +1,90 @@
+//! A stream to a service of a peer, tried again while that makes sense.
+
+use std::time::Duration;
+
+use homing_api::client::RawStream;
+use homing_api::{ApiError, Client, Code};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout};
+
+use super::place::PeerService;
+
+/// Between two attempts.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// One attempt, when it may be repeated. More than the 5 s after which the daemon takes a connection for dead.
+const ATTEMPT_MAX: Duration = Duration::from_secs(8);
+/// How long a host may take to say its greeting.
+const GREETING_MAX: Duration = Duration::from_secs(5);
+
+/// What is opened, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialler {
+    pub(crate) client: Client,
+    pub(crate) to: PeerService,
+    /// What the host must say first.
+    pub(crate) greeting: Option<Greeting>,
+}
+
+/// What a host says first on a stream that is more than bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Greeting {
+    pub(crate) bytes: [u8; 5],
+    /// What the other side lacks when it does not say it.
+    pub(crate) missing: &'static str,
+    pub(crate) hint: &'static str,
+}
+
+impl Dialler {
+    /// One attempt.
+    pub(crate) async fn once(&self, within: Duration) -> Result<RawStream, ApiError> {
+        let PeerService { peer, service } = &self.to;
+        let mut stream = self.client.connect(peer, service.as_str(), within).await?;
+        if let Some(greeting) = &self.greeting {
+            greeting.expect(&mut stream).await?;
+        }
+        Ok(stream)
+    }
+
+    /// Attempts until `deadline`, as long as `may_help` says that another may help.
+    pub(crate) async fn until(
+        &self,
+        deadline: Instant,
+        may_help: fn(&ApiError) -> bool,
+    ) -> Result<RawStream, ApiError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match self.once(left.min(ATTEMPT_MAX)).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            if !may_help(&error) || Instant::now() + AGAIN_AFTER >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+}
+
+impl Greeting {
+    async fn expect(&self, stream: &mut RawStream) -> Result<(), ApiError> {
+        let mut said = [0; 5];
+        match timeout(GREETING_MAX, stream.io.read_exact(&mut said)).await {
+            Ok(Ok(_)) if said == self.bytes => Ok(()),
+            // The stream broke: the host may well be what we want.
+            Ok(Err(error)) => Err(ApiError::new(Code::StreamBroken, "the stream broke at once")
+                .why(error.to_string())
+                .hint("look at what the other side says: homing listen")),
+            _ => Err(ApiError::new(Code::Usage, self.missing).hint(self.hint)),
+        }
+    }
+}
+
+/// Whether the same may succeed in a moment: the peer or our daemon is away, or is busy.
+pub(crate) fn is_passing(error: &ApiError) -> bool {
+    error.retryable
+}
+
+/// The same for a service that was there before: its listener may be on its way back.
+pub(crate) fn is_passing_for_known(error: &ApiError) -> bool {
+    error.retryable || error.code == Code::NoSuchService
+}

@@ -1,0 +1,145 @@
+//! The local end of a pipe as one byte stream, whatever it is.
+//!
+//! What decides that it is over differs: a socket when both directions have ended, a process when its
+//! output has, a terminal when the peer has said everything.
+
+use std::io;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::task::{Context, Poll};
+
+use homing_api::streams::IncomingStream;
+use homing_api::{ApiError, Code};
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt::Linger};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, Stdin, Stdout};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// A local end.
+#[derive(Debug)]
+pub(crate) enum End {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Program(Program),
+    Terminal(Stdin, Stdout),
+}
+
+/// A process with its pipes; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Program {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+}
+
+impl End {
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
+        // Interactive protocols suffer from Nagle; bulk is written in large pieces anyway.
+        let _ = stream.set_nodelay(true);
+        End::Tcp(stream)
+    }
+
+    /// Standard input and output.
+    pub(crate) fn terminal() -> Self {
+        End::Terminal(tokio::io::stdin(), tokio::io::stdout())
+    }
+
+    /// A process for one incoming stream; its environment says who is there.
+    pub(crate) fn program(command: &str, stream: &IncomingStream) -> Result<Self, ApiError> {
+        let name = stream.peer.name.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", command])
+            .env("HOMING_PEER_NODE_ID", stream.peer.node_id.to_string())
+            .env("HOMING_PEER_ADDRESS", stream.peer.address.to_string())
+            .env("HOMING_PEER_NAME", name)
+            .env("HOMING_SERVICE", stream.service.as_str())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| ApiError::new(Code::Internal, format!("{command}: {e}")))?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().expect("stdout was asked for");
+        Ok(End::Program(Program { child, stdin, stdout }))
+    }
+
+    /// Local output has ended: nothing more is awaited from the peer.
+    pub(crate) fn is_over_after_output(&self) -> bool {
+        matches!(self, End::Program(_))
+    }
+
+    /// The peer has said everything: nothing more is awaited from here.
+    pub(crate) fn is_over_after_input(&self) -> bool {
+        matches!(self, End::Terminal(..))
+    }
+
+    /// Ends it so that a local program sees a failure, not an end.
+    pub(crate) fn abort(self) {
+        if let End::Tcp(stream) = self {
+            // RST instead of FIN, RFC 9293 §3.10.4.
+            let _ = setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
+        }
+    }
+
+    /// Waits for a process; its exit code. `None` for everything else.
+    pub(crate) async fn exit_code(self) -> Option<i32> {
+        match self {
+            End::Program(mut program) => program.child.wait().await.ok().and_then(|s| s.code()),
+            _ => None,
+        }
+    }
+}
+
+impl AsyncRead for End {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            End::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            End::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            End::Program(program) => Pin::new(&mut program.stdout).poll_read(cx, buffer),
+            End::Terminal(stdin, _) => Pin::new(stdin).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            End::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            End::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            End::Program(Program { stdin: Some(stdin), .. }) => {
+                Pin::new(stdin).poll_write(cx, bytes)
+            }
+            End::Program(_) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            End::Terminal(_, stdout) => Pin::new(stdout).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            End::Terminal(_, stdout) => Pin::new(stdout).poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// The peer will say no more.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            End::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            End::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            End::Program(program) => {
+                program.stdin = None;
+                Poll::Ready(Ok(()))
+            }
+            End::Terminal(_, stdout) => Pin::new(stdout).poll_flush(cx),
+        }
+    }
+}

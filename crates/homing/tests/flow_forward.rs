@@ -1,0 +1,377 @@
+//! Unmodified programs through `forward`, `connect` and `listen`: half-close, many connections, datagrams,
+//! and sessions that outlive daemons that are killed.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use support::{Home, PATIENCE, agent, befriend, relay};
+
+/// A command in the background, ended when this is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two agents that trust each other. The relay comes last: it must live longest.
+fn pair() -> (Home, Home, Home, String) {
+    let (relay, url) = relay();
+    let (a, b) = (agent("agent-a", &url), agent("agent-b", &url));
+    befriend(&a, &b, "agent-b");
+    (a, b, relay, url)
+}
+
+fn again(home: &mut Home, name: &str, url: &str) {
+    home.kill();
+    home.start(&["--hostname", name, "--listen", "127.0.0.1:0", "--relay", url]);
+}
+
+/// `homing listen`, with the service in place when this returns.
+fn listen(home: &Home, args: &[&str]) -> Running {
+    let mut command = home.command(&[&["listen"], args].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on"), "{line}");
+    thread::spawn(move || said.lines().for_each(|line| println!("listen: {}", line.unwrap())));
+    Running(child)
+}
+
+/// `homing forward`, and where it listens.
+fn forward(home: &Home, args: &[&str]) -> (Running, String) {
+    let mut command = home.command(&[&["forward"], args, &["-o", "name"]].concat());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (Running(child), line.trim().to_owned())
+}
+
+/// A server that reads to the end of the request and answers with its SHA-256.
+fn digest_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                // A reset is not the end of a request: no answer.
+                if stream.read_to_end(&mut request).is_ok() {
+                    let _ = stream.write_all(digest(&request).as_bytes());
+                }
+            });
+        }
+    });
+    place
+}
+
+fn digest(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+/// Bytes that no two places of share.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let step = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..count).map(step).collect()
+}
+
+fn ask(mut stream: TcpStream, request: &[u8]) -> String {
+    stream.write_all(request).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + 4 * PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_local_port_and_a_unix_socket_are_the_peers_service() {
+    let (a, b, _relay, _) = pair();
+    let _listener = listen(&b, &["digest", "--to", &digest_server()]);
+    let (_forward, place) = forward(&a, &["0", "agent-b:digest"]);
+    // The request ends long before the answer: half-close, both small and large.
+    for count in [0, 1, 3_000_000] {
+        let request = noise(count);
+        assert_eq!(ask(TcpStream::connect(&place).unwrap(), &request), digest(&request));
+    }
+    let socket = a.path("digest.sock");
+    let place = format!("unix:{}", socket.display());
+    let (mut on_socket, said) = forward(&a, &[&place, "agent-b:digest"]);
+    assert_eq!(said, place);
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    stream.write_all(b"hello").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, digest(b"hello"));
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    // Killed, it leaves the socket; the next one takes its place.
+    on_socket.0.kill().unwrap();
+    on_socket.0.wait().unwrap();
+    let (_again, said) = forward(&a, &[&place, "agent-b:digest"]);
+    assert_eq!(said, place);
+    // Nothing serves there: the client sees a failure, not an empty answer.
+    let _closed = listen(&b, &["closed", "--to", "127.0.0.1:1"]);
+    let (_forward, place) = forward(&a, &["0", "agent-b:closed"]);
+    let mut stream = TcpStream::connect(place).unwrap();
+    assert!(stream.read(&mut [0]).is_err(), "a reset");
+}
+
+#[test]
+fn two_hundred_connections_at_once() {
+    let (a, b, _relay, _) = pair();
+    let _listener = listen(&b, &["digest", "--to", &digest_server()]);
+    let (_forward, place) = forward(&a, &["0", "agent-b:digest", "--timeout", "60s"]);
+    // All are open before the first one says anything.
+    let streams: Vec<_> = (0..200).map(|_| TcpStream::connect(&place).unwrap()).collect();
+    let asking = streams.into_iter().enumerate().map(|(n, stream)| {
+        thread::spawn(move || {
+            let request = noise(1_000 + n);
+            assert_eq!(ask(stream, &request), digest(&request));
+        })
+    });
+    asking.collect::<Vec<_>>().into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn datagrams_find_their_way_and_back() {
+    let (a, b, _relay, _) = pair();
+    let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = format!("udp:{}", echo.local_addr().unwrap());
+    thread::spawn(move || {
+        let mut buffer = vec![0; 65_535];
+        while let Ok((count, from)) = echo.recv_from(&mut buffer) {
+            let _ = echo.send_to(&buffer[..count], from);
+        }
+    });
+    let _listener = listen(&b, &["dns", "--to", &target]);
+    let (_forward, place) = forward(&a, &["udp:0", "agent-b:dns"]);
+    let place = place.strip_prefix("udp:").unwrap();
+    for _client in 0..2 {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(place).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        for count in [1, 0, 1_200, 9_000, 40_000] {
+            let packet = noise(count);
+            client.send(&packet).unwrap();
+            let mut buffer = vec![0; 65_535];
+            let got = client.recv(&mut buffer).unwrap();
+            assert!(buffer[..got] == packet, "{count} bytes came back as {got}");
+        }
+    }
+    // A service that takes no datagrams is not fed any.
+    let _bytes = listen(&b, &["bytes", "--exec", "cat"]);
+    let resumed = a.failure(&["connect", "agent-b", "bytes", "--resume"]);
+    assert_eq!((&resumed["code"], &resumed["exit"]), (&"usage".into(), &2.into()));
+    assert_eq!(resumed["message"], "the other side does not resume");
+}
+
+#[test]
+fn a_resumed_forward_loses_no_byte_over_three_kills() {
+    let (mut a, mut b, _relay, url) = pair();
+    let _listener = listen(&b, &["digest", "--resume", "--to", &digest_server()]);
+    let (_forward, place) = forward(&a, &["0", "agent-b:digest", "--resume"]);
+    let (request, written) = (noise(8_000_000), Arc::new(AtomicUsize::new(0)));
+    let stream = TcpStream::connect(place).unwrap();
+    let (mut writer, bytes, count) =
+        (stream.try_clone().unwrap(), request.clone(), written.clone());
+    let writing = thread::spawn(move || {
+        for piece in bytes.chunks(20_000) {
+            writer.write_all(piece).unwrap();
+            count.fetch_add(piece.len(), Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(2));
+        }
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let reached = |count: usize| until("progress", || written.load(Ordering::SeqCst) >= count);
+    reached(1_500_000);
+    again(&mut b, "agent-b", &url);
+    reached(3_500_000);
+    again(&mut a, "agent-a", &url);
+    reached(5_500_000);
+    again(&mut b, "agent-b", &url);
+    writing.join().unwrap();
+    let mut answer = String::new();
+    let mut reader = stream;
+    reader.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, digest(&request));
+}
+
+#[test]
+fn a_resumed_connect_carries_a_process_over_kills_of_both_daemons() {
+    let (mut a, mut b, _relay, url) = pair();
+    let whole = noise(4_000_000);
+    std::fs::write(b.path("whole"), &whole).unwrap();
+    let slowly = format!(
+        "i=0; while [ $i -lt 40 ]; do tail -c +$((i*100000+1)) {} | head -c 100000; sleep 0.05; i=$((i+1)); done",
+        b.path("whole").display()
+    );
+    let _listener = listen(&b, &["whole", "--resume", "--exec", &slowly]);
+    let got = a.path("got");
+    let mut command = a.command(&["connect", "agent-b", "whole", "--resume"]);
+    let file = std::fs::File::create(&got).unwrap();
+    let mut connect = command.stdout(file).stderr(Stdio::inherit()).spawn().unwrap();
+    let has = |count: u64| until("progress", || got.metadata().unwrap().len() >= count);
+    has(500_000);
+    again(&mut a, "agent-a", &url);
+    has(1_500_000);
+    again(&mut b, "agent-b", &url);
+    has(2_500_000);
+    again(&mut a, "agent-a", &url);
+    assert_eq!(connect.wait().unwrap().code(), Some(0));
+    assert_eq!(digest(&std::fs::read(&got).unwrap()), digest(&whole));
+}
+
+#[test]
+fn trust_is_asked_for_every_stream_of_a_session() {
+    let (a, b, _relay, _) = pair();
+    let _listener = listen(&b, &["echo", "--resume", "--exec", "cat"]);
+    let mut command = a.command(&["connect", "agent-b", "echo", "--resume", "--json"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    b.json(&["trust", "revoke", "agent-a", "--yes"]);
+    let _stdin = child.stdin.take();
+    let done = support::finished(child.wait_with_output().unwrap());
+    assert_eq!((done.code, &done.error()["code"]), (5, &"peer_not_trusted".into()));
+    let refused = a.failure(&["connect", "agent-b", "echo", "--resume"]);
+    assert_eq!(refused["code"], "peer_not_trusted");
+}
+
+#[test]
+fn retry_waits_for_a_peer_that_is_away() {
+    let (a, mut b, _relay, url) = pair();
+    b.kill();
+    until("the death is noticed", || {
+        a.failure(&["connect", "agent-b", "echo"])["code"] == "peer_offline"
+    });
+    let args = ["connect", "agent-b", "echo", "--retry", "--timeout", "60s"];
+    let mut child = a
+        .command(&args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"still there").unwrap();
+    let (mut said, mut line) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+    said.read_line(&mut line).unwrap();
+    assert!(line.ends_with("trying again\n"), "{line}");
+    thread::spawn(move || said.lines().for_each(|line| println!("connect: {}", line.unwrap())));
+    again(&mut b, "agent-b", &url);
+    let _listener = listen(&b, &["echo", "--exec", "cat"]);
+    let done = support::finished(child.wait_with_output().unwrap());
+    assert_eq!((done.code, done.stdout.as_str()), (0, "still there"), "{done:?}");
+}
+
+#[test]
+fn a_forward_outlives_its_daemon() {
+    let (mut a, b, _relay, url) = pair();
+    let _listener = listen(&b, &["digest", "--to", &digest_server()]);
+    let (_forward, place) = forward(&a, &["0", "agent-b:digest", "--timeout", "60s"]);
+    a.kill();
+    // Accepted without a daemon, served when it is back.
+    let waiting = TcpStream::connect(&place).unwrap();
+    a.start(&["--hostname", "agent-a", "--listen", "127.0.0.1:0", "--relay", &url]);
+    assert_eq!(ask(waiting, b"hello"), digest(b"hello"));
+}
+
+#[test]
+fn mistakes_are_told_before_anything_happens() {
+    let home = Home::new();
+    for args in [
+        &["forward", "nonsense", "agent-b:80"][..],
+        &["forward", "8080", "agent-b"],
+        &["forward", "8080", "fd3a::1:80"],
+        &["listen", "x", "--to", "1", "--exec", "cat"],
+        &["listen", "x", "--to", "udp:1", "--resume"],
+        &["forward", "udp:0", "agent-b:dns", "--resume"],
+        &["connect", "agent-b", "x", "--retry", "--resume"],
+    ] {
+        assert_eq!(home.failure(args)["exit"], 2, "{args:?}");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    assert_eq!(home.failure(&["forward", &port, "agent-b:80"])["code"], "port_in_use");
+}
+
+/// OpenSSH, unmodified at both ends: `sshd -i` behind `listen --exec`, `ssh` through `ProxyCommand`.
+#[test]
+fn ssh_through_a_proxy_command() {
+    let (sshd, keygen) = ("/usr/sbin/sshd", "/usr/bin/ssh-keygen");
+    if ![sshd, keygen, "/usr/bin/ssh"].iter().all(|p| std::path::Path::new(p).is_file()) {
+        let line = b"SKIPPED: ssh_through_a_proxy_command: openssh-server is not installed\n";
+        // Not captured, so that it is counted.
+        return std::io::stdout().write_all(line).unwrap();
+    }
+    let (a, b, _relay, _) = pair();
+    for (home, key) in [(&a, "user"), (&b, "host")] {
+        let made = std::process::Command::new(keygen)
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(home.path(key))
+            .status();
+        assert!(made.unwrap().success());
+    }
+    std::fs::copy(a.path("user.pub"), b.path("authorized")).unwrap();
+    let config = format!(
+        "HostKey {}\nAuthorizedKeysFile {}\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n",
+        b.path("host").display(),
+        b.path("authorized").display()
+    );
+    std::fs::write(b.path("sshd_config"), config).unwrap();
+    // Where sshd runs as root it wants this place.
+    let _ = std::fs::create_dir("/run/sshd");
+    let exec = format!("{sshd} -i -e -f {}", b.path("sshd_config").display());
+    let _listener = listen(&b, &["ssh", "--exec", &exec]);
+    let user = std::process::Command::new("id").arg("-un").output().unwrap().stdout;
+    let user = String::from_utf8(user).unwrap();
+    let proxy = format!(
+        "ProxyCommand={} --home {} connect agent-b ssh",
+        env!("CARGO_BIN_EXE_homing"),
+        a.dir().display()
+    );
+    let done = std::process::Command::new("/usr/bin/ssh")
+        .args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"])
+        .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", &proxy, "-i"])
+        .arg(a.path("user"))
+        .args(["-l", user.trim(), "agent-b", "echo through; cat"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let done = support::finished(done);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "through\n"), "{done:?}");
+}
