@@ -72,6 +72,7 @@ table! {
     LimitReached        "limit_reached"         1 429 false "A bound of the node was reached.";
     Usage               "usage"                 2 400 false "The request makes no sense as written.";
     NotFound            "not_found"             3 404 false "Nothing of that name or number exists or was found.";
+    Withdrawn           "withdrawn"             3 410 false "Its agent has withdrawn it.";
     AmbiguousName       "ambiguous_name"        3 409 false "Several identities claim the name.";
     NoSuchService       "no_such_service"       3 404 false "The peer exposes nothing of that name or port.";
     DaemonNotRunning    "daemon_not_running"    4 503 true  "No daemon answers at this home's socket.";

@@ -129,8 +129,7 @@ impl Problem {
 
     /// Its agent has withdrawn it.
     pub(super) fn withdrawn(id: &NodeId) -> Self {
-        Self::new(Code::NotFound, format!("{id} has withdrawn its record"))
-            .status(StatusCode::GONE)
+        Self::new(Code::Withdrawn, format!("{id} has withdrawn its record"))
             .hint("only the agent itself comes back, with a newer record")
     }
 
@@ -254,5 +253,38 @@ impl From<ProofError> for Box<Problem> {
             ProofError::Encoding(_) | ProofError::Lifetime { .. } => Code::Usage,
         };
         Box::new(Problem::new(code, "the signed object is refused").why(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homing_base::{Seq, Wall};
+
+    use super::*;
+
+    #[test]
+    fn what_is_the_fault_of_a_record_is_no_failure_of_the_registry() {
+        let (at, other) = (Wall(1), Wall(2));
+        let faults = [
+            (StorageError::Cursor, 400, "usage"),
+            (StorageError::Ahead { sequence: Seq(9), now: at }, 422, "record_expired"),
+            (
+                StorageError::Record(RecordError::Expired { expires: at, now: other }),
+                422,
+                "record_expired",
+            ),
+            (
+                StorageError::Record(RecordError::FromTheFuture { issued: other, now: at }),
+                422,
+                "record_expired",
+            ),
+            (StorageError::Record(RecordError::Lifetime { issued: at, expires: at }), 400, "usage"),
+        ];
+        for (error, status, code) in faults {
+            let text = error.to_string();
+            let problem = Box::<Problem>::from(error);
+            assert_eq!((problem.status, problem.code.as_str()), (status, code), "{text}");
+            assert!(problem.hint.is_some() && !problem.retryable, "{text}");
+        }
     }
 }

@@ -72,10 +72,15 @@ pub(super) async fn whole(body: Body, bytes_max: usize, time: Duration) -> Outco
     })
 }
 
-/// The media type of a body, without parameters, in lower case.
+/// The media type of a body, without parameters, in lower case. A body that is compressed has one that no operation
+/// takes: nothing is unpacked here, so that no bytes become more bytes.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").trim();
+    let media = text(header::CONTENT_TYPE).split(';').next().unwrap_or("").trim();
+    match text(header::CONTENT_ENCODING) {
+        "" | "identity" => media.to_ascii_lowercase(),
+        coding => format!("{media}, encoded as {coding:?}"),
+    }
 }
 
 /// Refuses a body of another type.

@@ -36,7 +36,7 @@ impl Terms {
     /// What a listing and the name in its record give.
     pub(crate) fn of(listing: &Listing, name: Option<&str>) -> Self {
         let collected = Collected::of(listing, name);
-        let words: Vec<_> = collected.words().collect();
+        let words = collected.words();
         let mut bytes = Vec::with_capacity(1_024);
         bytes.extend(collected.length().to_le_bytes());
         bytes.extend(u16::try_from(words.len()).unwrap_or(u16::MAX).to_le_bytes());

@@ -10,8 +10,6 @@
 //! "which word stands in which field, how often" without the listing; ranking reads nothing else.
 //! A hash of 32 bits may collide; that costs a place in the order, never a wrong hit.
 
-use std::collections::BTreeMap;
-
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -51,17 +49,30 @@ pub(crate) mod field {
 
 /// The words of a text, folded, in order, with repetitions.
 pub(crate) fn words(text: &str) -> Vec<String> {
-    if text.is_ascii() {
-        let runs = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|run| !run.is_empty());
-        return runs.map(|run| run[..run.len().min(WORD_CHARS_MAX)].to_ascii_lowercase()).collect();
-    }
     let mut found = Vec::new();
+    each_word(text, |word| found.push(word.to_owned()));
+    found
+}
+
+fn each_word(text: &str, mut take: impl FnMut(&str)) {
+    if text.is_ascii() {
+        let mut word = String::with_capacity(WORD_CHARS_MAX);
+        let runs = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|run| !run.is_empty());
+        for run in runs {
+            word.clear();
+            word.push_str(&run[..run.len().min(WORD_CHARS_MAX)]);
+            word.make_ascii_lowercase();
+            take(&word);
+        }
+        return;
+    }
     let mut word = String::new();
     let mut length = 0;
     let mut finish = |word: &mut String, length: &mut usize| {
         *length = 0;
         if !word.is_empty() {
-            found.push(std::mem::take(word));
+            take(word);
+            word.clear();
         }
     };
     for c in fold(text) {
@@ -77,7 +88,6 @@ pub(crate) fn words(text: &str) -> Vec<String> {
         }
     }
     finish(&mut word, &mut length);
-    found
 }
 
 /// Compatibility decomposition (UAX #15), no combining marks, lower case.
@@ -122,9 +132,9 @@ impl Indexed {
     pub(crate) fn of(listing: &Listing, name: Option<&str>) -> Self {
         let collected = Collected::of(listing, name);
         let mut indexed = Self::default();
-        for (word, times) in &collected.words {
-            let column = if times.strong { &mut indexed.strong } else { &mut indexed.weak };
-            push(column, &token(word));
+        for word in &collected.found {
+            let column = if word.strong { &mut indexed.strong } else { &mut indexed.weak };
+            push(column, &token(&collected.text[word.from..word.to]));
         }
         indexed.profile = collected.profile();
         for facet in facets_of(listing) {
@@ -141,24 +151,30 @@ fn push(column: &mut String, token: &str) {
     column.push_str(token);
 }
 
-#[derive(Clone, Copy, Default)]
-struct Times {
-    fields: u8,
-    times: u8,
-    strong: bool,
-}
-
 /// The words of a listing and where they stand.
 #[derive(Default)]
 pub(crate) struct Collected {
-    words: BTreeMap<String, Times>,
+    /// Every word, one after the other, with repetitions.
+    text: String,
+    found: Vec<Occurrence>,
+    /// Words of the whole listing, with repetitions.
     length: u16,
+}
+
+/// One word, or all its places together.
+#[derive(Clone, Copy)]
+struct Occurrence {
+    from: usize,
+    to: usize,
+    mark: Mark,
+    strong: bool,
 }
 
 impl Collected {
     pub(crate) fn of(listing: &Listing, name: Option<&str>) -> Self {
         let mut collected = Self::default();
         collected.listing(listing, name.unwrap_or(""));
+        collected.merge();
         collected
     }
 
@@ -168,9 +184,8 @@ impl Collected {
     }
 
     /// Every word once, in order.
-    pub(crate) fn words(&self) -> impl Iterator<Item = (&str, Mark)> {
-        let mark = |t: &Times| Mark { fields: t.fields, times: t.times };
-        self.words.iter().map(move |(word, times)| (word.as_str(), mark(times)))
+    pub(crate) fn words(&self) -> impl ExactSizeIterator<Item = (&str, Mark)> {
+        self.found.iter().map(|word| (&self.text[word.from..word.to], word.mark))
     }
 
     fn listing(&mut self, listing: &Listing, name: &str) {
@@ -198,34 +213,51 @@ impl Collected {
 
     /// A short text that may be one word as a whole.
     fn named(&mut self, text: &str, field: u8) {
-        let words = words(text);
-        let exact = if words.len() == 1 { field::EXACT } else { 0 };
-        words.into_iter().for_each(|word| self.word(word, field | exact, true));
-    }
-
-    fn text(&mut self, text: &str, field: u8, strong: bool) {
-        words(text).into_iter().for_each(|word| self.word(word, field, strong));
-    }
-
-    fn word(&mut self, word: String, fields: u8, strong: bool) {
-        self.length = self.length.saturating_add(1);
-        if self.words.len() >= LISTING_WORDS_MAX && !self.words.contains_key(&word) {
-            return;
+        let first = self.found.len();
+        self.text(text, field, true);
+        if let [only] = &mut self.found[first..] {
+            only.mark.fields |= field::EXACT;
         }
-        let times = self.words.entry(word).or_default();
-        times.fields |= fields;
-        times.times = times.times.saturating_add(1);
-        times.strong |= strong;
+    }
+
+    fn text(&mut self, text: &str, fields: u8, strong: bool) {
+        each_word(text, |word| {
+            let from = self.text.len();
+            self.text.push_str(word);
+            let mark = Mark { fields, times: 1 };
+            self.found.push(Occurrence { from, to: self.text.len(), mark, strong });
+            self.length = self.length.saturating_add(1);
+        });
+    }
+
+    /// Brings the places of each word together; the words that come first in the listing stay.
+    fn merge(&mut self) {
+        let Self { text, found, .. } = self;
+        let word = |o: &Occurrence| &text[o.from..o.to];
+        found.sort_unstable_by(|a, b| word(a).cmp(word(b)).then(a.from.cmp(&b.from)));
+        found.dedup_by(|other, one| {
+            let same = word(other) == word(one);
+            if same {
+                one.mark.fields |= other.mark.fields;
+                one.mark.times = one.mark.times.saturating_add(1);
+                one.strong |= other.strong;
+            }
+            same
+        });
+        if found.len() > LISTING_WORDS_MAX {
+            found.sort_unstable_by_key(|o| o.from);
+            found.truncate(LISTING_WORDS_MAX);
+            found.sort_unstable_by(|a, b| word(a).cmp(word(b)));
+        }
     }
 
     fn profile(&self) -> Vec<u8> {
-        let mut rows: Vec<_> =
-            self.words.iter().map(|(word, t)| (hash(word), t.fields, t.times)).collect();
-        rows.sort_unstable();
+        let mut rows: Vec<_> = self.words().map(|(word, mark)| (hash(word), mark)).collect();
+        rows.sort_unstable_by_key(|(hash, mark)| (*hash, mark.fields, mark.times));
         let mut bytes = self.length.to_le_bytes().to_vec();
-        for (hash, fields, times) in rows {
+        for (hash, mark) in rows {
             bytes.extend(hash.to_le_bytes());
-            bytes.extend([fields, times]);
+            bytes.extend([mark.fields, mark.times]);
         }
         bytes
     }
@@ -298,8 +330,15 @@ fn facets_of(listing: &Listing) -> Vec<Facet> {
     facets.extend(listing.protocols.iter().map(|p| facet('p', p)));
     for skill in &listing.skills {
         let names = [&skill.id, &skill.name].into_iter().chain(&skill.tags);
-        facets.extend(names.clone().map(|s| facet('s', s)));
-        facets.extend(names.flat_map(|s| words(s)).map(|s| facet('s', &s)));
+        for name in names {
+            facets.push(facet('s', name));
+            let others = |word: &str| {
+                if word != name {
+                    facets.push(facet('s', word))
+                }
+            };
+            each_word(name, others);
+        }
     }
     facets.sort_unstable();
     facets.dedup();
@@ -324,8 +363,8 @@ pub(crate) fn facet_groups(filter: &Filter) -> Vec<Vec<Facet>> {
 pub(crate) fn fields_with_prefix(entity: &Entity, prefix: &str) -> u8 {
     let name = entity.record.name.as_ref().map(ToString::to_string);
     let collected = Collected::of(&entity.listing, name.as_deref());
-    let range = collected.words.range(prefix.to_owned()..);
-    range.take_while(|(w, _)| w.starts_with(prefix)).fold(0, |f, (_, t)| f | t.fields)
+    let begun = collected.words().filter(|(word, _)| word.starts_with(prefix));
+    begun.fold(0, |fields, (_, mark)| fields | mark.fields)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 mod fetching;
 mod format;
 mod guarding;
+#[path = "../gzip/mod.rs"]
+mod gzip;
 mod hostile;
 mod listing;
 mod signing;

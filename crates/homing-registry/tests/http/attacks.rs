@@ -7,6 +7,7 @@ use homing_registry::proof::OwnerProof;
 use hyper::body::Bytes;
 use serde_json::json;
 
+use crate::gzip;
 use crate::support::{Server, card, content, key, record, settings, tombstone, wall, with_card};
 
 #[tokio::test]
@@ -138,7 +139,7 @@ async fn attack_09_old_records_old_updates_and_quick_updates() {
     server.register(&tombstone(1, 21)).await.ok(200);
     server.register(&record(1, "a", 20)).await.refused(409, "stale_sequence");
     let path = format!("/v1/entities/{}", key(1).node_id());
-    server.get(&path).await.refused(410, "not_found");
+    server.get(&path).await.refused(410, "withdrawn");
 }
 
 #[tokio::test]
@@ -184,6 +185,30 @@ async fn attack_11_no_single_message_stops_the_registry() {
     let nested = "[".repeat(10_000);
     server.call("POST", "/v1/search", &headers, nested.into()).await.refused(400, "usage");
     server.get("/healthz/ready").await.ok(200);
+}
+
+#[tokio::test]
+async fn attack_11_a_body_is_never_unpacked() {
+    let server = Server::start().await;
+    // Each would be a well-formed body of 16 MiB; as they come they are within every bound.
+    let bomb = Bytes::from(gzip::of_spaces(16 << 20));
+    for path in ["/v1/entities", "/v1/search", "/search"] {
+        for coding in ["gzip", "deflate", "br", "identity, gzip"] {
+            let headers = [("content-type", "application/json"), ("content-encoding", coding)];
+            server.call("POST", path, &headers, bomb.clone()).await.refused(415, "usage");
+        }
+    }
+    let path = format!("/v1/entities/{}/heartbeat", key(1).node_id());
+    let headers = [("content-type", "application/cose"), ("content-encoding", "gzip")];
+    server.call("POST", &path, &headers, bomb.clone()).await.refused(415, "usage");
+    // Unsaid, they are what they are: no JSON.
+    let headers = [("content-type", "application/json")];
+    server.call("POST", "/v1/entities", &headers, bomb).await.refused(400, "usage");
+    // And a card that came that way inside a registration is no card.
+    let card = gzip::of_spaces(1 << 20);
+    let signed = with_card(1, "a", 5, "/card", &card);
+    server.register_with_card(&signed, &card).await.refused(400, "usage");
+    server.get("/v1/entities/a").await.refused(404, "not_found");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn a_record_is_registered_served_renewed_and_withdrawn() {
     assert_eq!(server.get("/v1/entities/planner").await.ok(200)["sequence"], 11);
     let gone = server.cose("DELETE", &path, tombstone(1, 12).bytes()).await.ok(200);
     assert_eq!(gone["status"], "withdrawn");
-    server.get(&path).await.refused(410, "not_found");
+    server.get(&path).await.refused(410, "withdrawn");
     server.get("/v1/entities/planner").await.refused(404, "not_found");
     let back = server.register(&record(1, "planner", 13)).await;
     assert_eq!(back.status, 200, "the agent itself comes back");

@@ -10,6 +10,8 @@ mod federation;
 mod finding;
 mod formats;
 mod guarding;
+#[path = "../gzip/mod.rs"]
+mod gzip;
 mod outside;
 mod owners;
 mod support;

@@ -92,6 +92,19 @@ fn nothing_before_the_greeting_counts() {
 }
 
 #[test]
+fn a_record_greets_only_from_the_instance_it_names() {
+    let mut world = World::new();
+    world.start(1, settings(1, 1));
+    let victim = record(5, 1, WALL, world.clock(1).wall);
+    let link = world.stranger(1, instance(6, 1, 1));
+    world.say(1, link, hello(&victim));
+    assert_eq!(world.was_closed(1, link), Some(ByeReason::RecordRefused));
+    let link = world.stranger(1, victim.instance);
+    world.say(1, link, hello(&victim));
+    assert_eq!(world.was_closed(1, link), None, "its own link");
+}
+
+#[test]
 fn who_talks_too_fast_is_shed() {
     let mut world = World::new();
     world.start(1, settings(1, 1));

@@ -107,6 +107,28 @@ impl Lists {
         false
     }
 
+    /// Adds postings of one term that ascend by place. Whether the term is new.
+    pub(super) fn extend(&mut self, term: u64, new: impl Iterator<Item = Posting>) -> bool {
+        let next = self.lists.len();
+        let (at, is_new) = match self.terms.entry(term) {
+            Entry::Vacant(entry) => {
+                entry.insert(next as u64);
+                self.lists.push(Vec::new());
+                (next, true)
+            }
+            Entry::Occupied(mut entry) => {
+                let value = *entry.get();
+                if value & ALONE != 0 {
+                    entry.insert(next as u64);
+                    self.lists.push(vec![value as Posting]);
+                }
+                (if value & ALONE != 0 { next } else { value as usize }, false)
+            }
+        };
+        new.for_each(|posting| insert(&mut self.lists[at], posting));
+        is_new
+    }
+
     /// Takes a place out of the list of a term.
     pub(super) fn remove(&mut self, term: u64, gone: u32) {
         let Entry::Occupied(entry) = self.terms.entry(term) else { return };

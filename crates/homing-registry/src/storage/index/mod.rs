@@ -83,8 +83,66 @@ impl std::fmt::Debug for Index {
     }
 }
 
+/// Terms of new entities, to be sorted: each list is then visited once for all of them, and in order.
+#[derive(Default)]
+struct Gathered {
+    /// Term, posting, where its word stands in `text`; no word: a facet.
+    terms: Vec<(u64, lists::Posting, u32, u32)>,
+    text: String,
+}
+
 impl Index {
-    /// Takes over what a transaction changed, in its order.
+    /// Takes over many changes, in their order.
+    pub(crate) fn apply_all(&mut self, changes: impl Iterator<Item = Change>) {
+        let mut gathered = Gathered::default();
+        for change in changes {
+            match change {
+                Change::Terms { seq, old, new } if old.0.is_empty() => {
+                    self.gather(seq, &new, &mut gathered);
+                }
+                Change::Row(place) if self.slots.len() < 1 << PLACE_BITS => self.row(place),
+                other => {
+                    self.take_in(&mut gathered);
+                    self.apply(other);
+                }
+            }
+        }
+        self.take_in(&mut gathered);
+    }
+
+    fn gather(&mut self, seq: i64, terms: &Terms, gathered: &mut Gathered) {
+        let Some(at) = self.at(seq) else { return };
+        self.slots[at].length = terms.length();
+        let Gathered { terms: all, text } = gathered;
+        terms.each(|term| match term {
+            Term::Word(word, mark) => {
+                let from = text.len() as u32;
+                text.push_str(word);
+                let posting = lists::posting(at as u32, mark);
+                all.push((self.lists.word(word), posting, from, text.len() as u32));
+            }
+            Term::Facet(facet) => {
+                all.push((self.lists.facet(facet), lists::posting(at as u32, PLAIN), 0, 0));
+            }
+        });
+    }
+
+    fn take_in(&mut self, gathered: &mut Gathered) {
+        let Gathered { mut terms, text } = std::mem::take(gathered);
+        terms.sort_unstable();
+        for same in terms.chunk_by(|a, b| a.0 == b.0) {
+            let (term, posting, from, to) = same[0];
+            let is_new = match same.len() {
+                1 => self.lists.insert(term, posting),
+                _ => self.lists.extend(term, same.iter().map(|t| t.1)),
+            };
+            if is_new && from < to {
+                self.words.insert(text[from as usize..to as usize].into());
+            }
+        }
+    }
+
+    /// Takes over what a transaction changed.
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
             Change::Row(place) => self.row(place),

@@ -25,7 +25,9 @@ use crate::storage::terms::Terms;
 use crate::storage::verified::{Verified, damaged};
 
 /// Changes that are taken over while searches wait.
-const APPLY_MAX: usize = 512;
+const APPLY_MAX: usize = 2_048;
+/// Rows whose terms are sorted together.
+const LOAD_MAX: usize = 4_096;
 
 /// The index, as searches read it.
 #[derive(Debug, Default)]
@@ -63,7 +65,7 @@ impl Live {
         while changes.peek().is_some() {
             // A panic in a change would leave it poisoned: searches then fail, nothing else does.
             let Ok(mut index) = index.write() else { return };
-            changes.by_ref().take(APPLY_MAX).for_each(|change| index.apply(change));
+            index.apply_all(changes.by_ref().take(APPLY_MAX));
         }
     }
 
@@ -146,7 +148,7 @@ fn run(
         let mut ready = ready.lock().unwrap_or_else(PoisonError::into_inner);
         let mut loaded = loaded;
         while let (Ok(index), Ok((changes, _))) = (&mut loaded, commits.try_recv()) {
-            changes.into_iter().for_each(|change| index.apply(change));
+            index.apply_all(changes.into_iter());
         }
         let _ = live.index.set(loaded.map(RwLock::new));
         *ready = true;
@@ -163,6 +165,7 @@ fn load(connection: &Connection, closed: &AtomicBool) -> Outcome<Index> {
     let mut statement = connection.prepare(sql).map_err(|e| failed(&e))?;
     let mut found = statement.query([]).map_err(|e| failed(&e))?;
     let mut index = Index::default();
+    let mut changes = Vec::new();
     while let Some(row) = found.next().map_err(|e| failed(&e))? {
         if closed.load(Ordering::Relaxed) {
             return Err(damaged("the registry was closed"));
@@ -180,9 +183,12 @@ fn load(connection: &Connection, closed: &AtomicBool) -> Outcome<Index> {
         };
         let (place, new) = read().map_err(|e| failed(&e))?;
         let (seq, old) = (place.seq, Terms::default());
-        index.apply(Change::Row(place));
-        index.apply(Change::Terms { seq, old, new });
+        changes.extend([Change::Row(place), Change::Terms { seq, old, new }]);
+        if changes.len() >= 2 * LOAD_MAX {
+            index.apply_all(changes.drain(..));
+        }
     }
+    index.apply_all(changes.into_iter());
     Ok(index)
 }
 
