@@ -4,6 +4,7 @@ use homing_core::Message;
 use homing_core::dht::wire;
 use homing_core::gossip;
 use homing_core::message::EndpointProof;
+use homing_core::messages::wire as mail;
 use homing_core::session::frame::{self, Frames};
 use homing_core::session::limits::{DETACHED_MAX, REPLAY_BYTES_MAX};
 use homing_core::session::{Delivery, Session};
@@ -15,6 +16,7 @@ pub const TARGETS: &[Target] = &[
     ("message_decode", message_decode),
     ("dht_message", dht_message),
     ("gossip_message", gossip_message),
+    ("mail_message", mail_message),
     ("session_frames", session_frames),
 ];
 
@@ -46,6 +48,13 @@ pub fn gossip_message(data: &[u8]) {
         let bytes = gossip::wire::encode(&message);
         assert_eq!(bytes.len(), message.wire_len::<homing_base::Record>());
         assert_eq!(gossip::wire::decode(&bytes).as_ref(), Ok(&message));
+    }
+}
+
+/// What agents say about messages: the same.
+pub fn mail_message(data: &[u8]) {
+    if let Ok(message) = mail::decode(data) {
+        assert_eq!(mail::decode(&mail::encode(&message)).as_ref(), Ok(&message));
     }
 }
 

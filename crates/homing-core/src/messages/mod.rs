@@ -22,6 +22,9 @@ mod outbox;
 mod topics;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use homing_base::{InstanceId, MessageId, Mono, NodeId, Now, Topic};
