@@ -109,6 +109,8 @@ fn settings(args: &ServeArgs) -> Settings {
     let relays: Vec<String> = args.relay.iter().map(ToString::to_string).collect();
     let all = [
         ("registry.enabled", Some("true".to_owned())),
+        // No program of this machine asks through it: the port is left to an agent.
+        ("gateway.enabled", Some("false".to_owned())),
         ("registry.listen", args.listen.map(|l| l.to_string())),
         ("registry.database", args.database.clone()),
         ("registry.public_url", args.public_url.clone()),

@@ -119,6 +119,8 @@ fn settings(args: &ServeArgs) -> Settings {
     let limited = !ids.is_empty();
     let all = [
         ("relay.enabled", Some("true".to_owned())),
+        // No program of this machine asks through it: the port is left to an agent.
+        ("gateway.enabled", Some("false".to_owned())),
         ("relay.listen", args.listen.map(|l| l.to_string())),
         ("relay.quic_port", args.quic_port.map(|p| p.to_string())),
         ("relay.hostname", args.hostname.clone()),
