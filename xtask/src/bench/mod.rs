@@ -1,4 +1,5 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|swarm]` and `… bench dht [ARGS]`.
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|swarm]`, `… bench dht [ARGS]`,
+//! `… bench congestion [SECONDS [ROUNDS]]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
 //! `registry` asks a registry over HTTP and registers with it, beside a bare axum route in the same process;
@@ -9,6 +10,7 @@
 //! asserted anywhere: a busy machine must not fail a test. Quote ratios and medians.
 
 mod agent;
+mod congestion;
 mod daemon;
 mod dht;
 mod swarm;
@@ -27,12 +29,19 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         println!("== dht: ours, libp2p-kad and mainline in one process, interleaved rounds");
         return dht::measure(root, rest);
     }
+    if let Some((first, rest)) = args.split_first()
+        && first == "congestion"
+    {
+        println!("== congestion: controllers over links with delay, loss and a bottleneck");
+        return congestion::measure(root, rest);
+    }
     if let Some(unknown) = args
         .iter()
         .find(|a| !["streams", "agent", "registry", "gateway", "swarm"].contains(&a.as_str()))
     {
         bail!(
-            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, swarm, dht"
+            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, swarm, dht, \
+             congestion"
         );
     }
     let wanted = |name: &str| args.is_empty() || args.iter().any(|a| a == name);

@@ -1,7 +1,7 @@
 //! How fast a sender sends: the congestion controller of every QUIC connection.
 //!
 //! A controller belongs to the sender; the receiver need not know it. Which is the default, and by which
-//! figures, is told in `docs/decisions/012-congestion.md`; `cargo xtask bench congestion` measures.
+//! figures, is told in `docs/decisions/009-bbr3.md`; `cargo xtask bench congestion` measures.
 
 use std::fmt;
 use std::str::FromStr;
