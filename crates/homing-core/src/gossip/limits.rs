@@ -89,10 +89,7 @@ pub const SETTLED: Duration = Duration::from_secs(10);
 /// it is none.
 pub const UNDER_WAY: Duration = Duration::from_secs(5);
 /// An announced record may still arrive by itself for so long (Plumtree §3.4, first timeout).
-/// Longer than a tree of a thousand nodes takes: a link grafted too early closes a circle.
-pub const GRAFT_DELAY: Duration = Duration::from_secs(1);
-/// So many records that a peer announced, and that did not come by themselves, make its link eager.
-pub const GRAFT_MISSES: u8 = 3;
+pub const GRAFT_DELAY: Duration = Duration::from_millis(500);
 /// A record asked for is asked of somebody else after so long.
 pub const WANT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Work that waits for a budget is looked at this often.

@@ -87,8 +87,6 @@ pub(super) struct Peer<W> {
     pub(super) prune: bool,
     /// When we last made it lazy.
     pub(super) pruned: Option<Mono>,
-    /// What it announced and had to be asked for, since the link was last made lazy or eager.
-    pub(super) misses: u8,
     /// By prefix.
     pub(super) have: BTreeMap<u64, Announcement>,
     pub(super) have_at: Option<Mono>,
@@ -128,7 +126,6 @@ impl<W> Peer<W> {
             pushing: Vec::new(),
             prune: false,
             pruned: None,
-            misses: 0,
             have: BTreeMap::new(),
             have_at: None,
             serve: VecDeque::new(),
@@ -141,13 +138,11 @@ impl<W> Peer<W> {
         }
     }
 
-    /// It says that it knows this. What it is to hear of us only once stays to be said where pushes go:
-    /// there it waits for that.
+    /// It says that it knows this. What it has not heard of us yet is still said, once: it may
+    /// wait for that.
     pub(super) fn heard_of(&mut self, now: Mono, prefix: u64) {
         match self.have.get_mut(&prefix) {
-            Some(waiting) if self.eager && waiting.pushed.is_none() && waiting.made == 0 => {
-                waiting.most = 1;
-            }
+            Some(waiting) if waiting.pushed.is_none() && waiting.made == 0 => waiting.most = 1,
             _ => self.shown(now, prefix),
         }
     }

@@ -7,8 +7,8 @@ use homing_base::{Mono, NodeId, Now, Seq};
 use super::Gossip;
 use super::accept::Heard;
 use super::limits::{
-    BUDGET_TICK, BULK_MIN, GRAFT_DELAY, GRAFT_MISSES, SERVE_QUEUE_MAX, SOURCES_MAX, TRIES_MAX,
-    WANT_MAX, WANT_TIMEOUT, WANTED_MAX, WINDOW,
+    BUDGET_TICK, BULK_MIN, GRAFT_DELAY, SERVE_QUEUE_MAX, SOURCES_MAX, TRIES_MAX, WANT_MAX,
+    WANT_TIMEOUT, WANTED_MAX, WINDOW,
 };
 use super::message::{Carried, Item, Message};
 use super::value::Value;
@@ -89,15 +89,11 @@ impl<V: Value> Gossip<V> {
             self.asked.push_back((now.mono.after(WANT_TIMEOUT), prefix, of));
             batches[usize::from(!wanted.sync)].push(prefix);
         }
-        let missed = u8::try_from(batches[1].len()).unwrap_or(u8::MAX);
-        peer.misses = peer.misses.saturating_add(missed);
-        let torn = peer.misses >= GRAFT_MISSES;
         if room == 0 && !peer.offered.is_empty() {
             self.tick(now);
         }
-        for (missed, prefixes) in [false, true].into_iter().zip(batches) {
-            let graft = missed && torn && !prefixes.is_empty();
-            if graft {
+        for (graft, prefixes) in [false, true].into_iter().zip(batches) {
+            if graft && !prefixes.is_empty() {
                 self.graft(&of);
             }
             for chunk in prefixes.chunks(WANT_MAX) {
@@ -110,7 +106,7 @@ impl<V: Value> Gossip<V> {
         if let Some(peer) = self.peers.get_mut(peer)
             && !peer.eager
         {
-            (peer.eager, peer.pruned, peer.misses) = (true, None, 0);
+            (peer.eager, peer.pruned) = (true, None);
             self.stats.grafts += 1;
         }
     }

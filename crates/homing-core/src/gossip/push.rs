@@ -119,9 +119,7 @@ impl<V: Value> Gossip<V> {
             }
             let wait = if pushed { peer.returns.timeout() } else { HAVE_DELAY };
             let due = now.mono.after(wait);
-            // Over a lazy link the other end hears of it by the tree, and says nothing to this.
-            let most = if peer.eager { HAVES_MAX } else { 1 };
-            let pushed = pushed.then_some(now.mono);
+            let (most, pushed) = (HAVES_MAX, pushed.then_some(now.mono));
             peer.announce(place, Announcement { due, made: 0, most, sync, pushed });
         }
     }
@@ -151,7 +149,7 @@ impl<V: Value> Gossip<V> {
             peer.eager |= !in_flight;
         } else if again > 0 && others && !in_flight {
             // Also when the link is lazy here: the peer does not know yet.
-            (peer.prune, peer.pruned, peer.misses) = (true, Some(now.mono), 0);
+            (peer.prune, peer.pruned) = (true, Some(now.mono));
             self.unflushed = true;
             self.stats.prunes += u64::from(peer.eager);
             peer.eager = false;
