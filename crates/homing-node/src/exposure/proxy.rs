@@ -47,7 +47,7 @@ pub(super) struct Proxy {
     speaks_http2: OnceCell<bool>,
     scheme: Scheme,
     authority: Authority,
-    /// The URL's path without the last slash.
+    /// The URL's path as it was written: what `/` means. Empty: the target has no path of its own.
     base: String,
     /// What `Host` and `Origin` become; `None`: they stay.
     local: Option<(HeaderValue, HeaderValue)>,
@@ -102,7 +102,11 @@ impl Proxy {
     }
 
     /// Passes a request on.
-    pub(super) async fn answer(&self, mut request: Request<Incoming>, visit: &Visit) -> Answer {
+    pub(super) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        visit: &Arc<Visit>,
+    ) -> Answer {
         let version = request.version();
         let switch = hyper::upgrade::on(&mut request);
         let wanted = match self.prepare(&mut request, visit) {
@@ -163,7 +167,11 @@ impl Proxy {
             if leaves(path.path()) {
                 return Err("the path leads out of what is exposed");
             }
-            let below = format!("{}{path}", self.base);
+            // `…/mcp` and `…/mcp/` are two places to many servers: the root is the one that was exposed.
+            let below = match path.path() {
+                "/" => path.as_str().replacen('/', &self.base, 1),
+                _ => format!("{}{path}", self.base.trim_end_matches('/')),
+            };
             path = below.parse().map_err(|_| "the path is none")?;
         }
         Uri::builder()
@@ -200,12 +208,12 @@ impl Proxy {
         &self,
         mut response: Response<Incoming>,
         switch: Option<OnUpgrade>,
-        visit: &Visit,
+        visit: &Arc<Visit>,
     ) -> Answer {
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let theirs = switched.then(|| hyper::upgrade::on(&mut response));
         match (theirs, switch) {
-            (Some(theirs), Some(ours)) => drop(tokio::spawn(tunnel(ours, theirs, visit.ended()))),
+            (Some(theirs), Some(ours)) => drop(tokio::spawn(tunnel(ours, theirs, visit.clone()))),
             (Some(_), None) => {
                 let why = "the target switched protocols unasked";
                 return told(StatusCode::BAD_GATEWAY, "target_broken", why);
@@ -215,7 +223,8 @@ impl Proxy {
         // The connection to the peer has a version of its own.
         *response.version_mut() = Version::HTTP_11;
         headers::of_response(response.headers_mut(), switched);
-        headers::relocate(response.headers_mut(), &self.origins, &self.base);
+        let base = self.base.trim_end_matches('/');
+        headers::relocate(response.headers_mut(), &self.origins, base);
         response.map(Either::Left)
     }
 
@@ -249,7 +258,7 @@ fn of_url(text: &str) -> Option<(Place, Option<String>, String, String)> {
     let place = Place::Tcp { host: bare.into(), port };
     let tls = (url.scheme() == "https").then(|| bare.to_owned());
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    Some((place, tls, authority, url.path().trim_end_matches('/').to_owned()))
+    Some((place, tls, authority, url.path().to_owned()))
 }
 
 /// A server on this machine may call itself by any of its names.
@@ -288,7 +297,7 @@ fn leaves(path: &str) -> bool {
 }
 
 /// After `101 Switching Protocols`: bytes both ways until both ended, or trust did.
-async fn tunnel(ours: OnUpgrade, theirs: OnUpgrade, ended: Ended) {
+async fn tunnel(ours: OnUpgrade, theirs: OnUpgrade, visit: Arc<Visit>) {
     let carried = async {
         let (ours, theirs) = tokio::try_join!(ours, theirs).map_err(std::io::Error::other)?;
         let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
@@ -296,7 +305,7 @@ async fn tunnel(ours: OnUpgrade, theirs: OnUpgrade, ended: Ended) {
     };
     tokio::select! {
         carried = carried => debug!(ok = carried.is_ok(), "switched connection ended"),
-        () = ended => {}
+        () = visit.ended() => {}
     }
 }
 
@@ -317,9 +326,23 @@ mod tests {
         let (_, tls, authority, base) = of_url("https://[::1]:8443/app/").unwrap();
         assert_eq!(
             (tls.as_deref(), authority.as_str(), base.as_str()),
-            (Some("::1"), "[::1]:8443", "/app")
+            (Some("::1"), "[::1]:8443", "/app/")
         );
         let (_, tls, authority, base) = of_url("http://example.org").unwrap();
-        assert_eq!((tls, authority.as_str(), base.as_str()), (None, "example.org", ""));
+        assert_eq!((tls, authority.as_str(), base.as_str()), (None, "example.org", "/"));
+    }
+
+    #[test]
+    fn the_root_of_a_service_is_the_url_as_it_was_written() {
+        let asked = |url: &str, path: &str| {
+            let target = Target::Url { url: url.into() };
+            let proxy = Proxy::new(&target, false).unwrap().unwrap();
+            proxy.uri(&path.parse().unwrap()).unwrap().path_and_query().unwrap().to_string()
+        };
+        assert_eq!(asked("http://a/mcp", "/"), "/mcp");
+        assert_eq!(asked("http://a/mcp", "/?x=/"), "/mcp?x=/");
+        assert_eq!(asked("http://a/app/", "/"), "/app/");
+        assert_eq!(asked("http://a/app/", "/css/a.css?v=1"), "/app/css/a.css?v=1");
+        assert_eq!(asked("http://a", "/b/"), "/b/");
     }
 }
