@@ -78,6 +78,22 @@ struct Event<'a> {
     event: &'a Value,
 }
 
+/// What of a streamed answer stands on standard output.
+#[derive(Debug, Default)]
+struct Shown {
+    any: bool,
+    line_open: bool,
+}
+
+impl Shown {
+    /// A part begins a line unless it goes on with the one before.
+    fn part(&mut self, text: &str, goes_on: bool) {
+        let new_line = if self.line_open && !goes_on { "\n" } else { "" };
+        output::print(&format!("{new_line}{text}"));
+        (self.any, self.line_open) = (true, !text.ends_with('\n'));
+    }
+}
+
 /// A conversation with one agent.
 struct Talk<'s> {
     session: &'s Session,
@@ -174,7 +190,7 @@ impl Talk<'_> {
 
     async fn follow(&self, response: Response<Incoming>) -> Outcome {
         let (mut body, mut events) = (response.into_body(), SseDecoder::with_limit(BODY_BYTES_MAX));
-        let (mut state, mut shown) = (None, false);
+        let (mut state, mut shown) = (None, Shown::default());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| self.tunnel.broken(&e))?;
             let Some(bytes) = frame.data_ref() else { continue };
@@ -182,8 +198,11 @@ impl Talk<'_> {
             while let Some(event) = events.poll_event() {
                 let said = Said::read(self.interface.binding, event.data.as_bytes())?;
                 state = said.state().or(state);
-                shown |= self.print_event(&said, shown);
+                self.print_event(&said, &mut shown);
             }
+        }
+        if shown.line_open {
+            output::print("\n");
         }
         match state {
             Some(state) if !rests(&state) => {
@@ -193,33 +212,23 @@ impl Talk<'_> {
         }
     }
 
-    /// Whether it was part of the answer.
-    fn print_event(&self, said: &Said, shown: bool) -> bool {
+    fn print_event(&self, said: &Said, shown: &mut Shown) {
         let text = said.text();
         if self.session.out.format.is_json() {
             let schema = "homing.a2a_event/v1";
             let (kind, state) = (said.kind, said.state());
-            self.session.out.line(&Event { schema, kind, state, text, event: &said.body });
-            return true;
+            return self.session.out.line(&Event { schema, kind, state, text, event: &said.body });
         }
         let rests = said.state().is_some_and(|s| rests(&s));
         match said.kind {
-            _ if text.is_empty() => false,
+            _ if text.is_empty() => {}
             Kind::Message | Kind::ArtifactUpdate => {
-                let part = said.body["lastChunk"] == false;
-                output::print(&if part { text } else { text + "\n" });
-                true
+                shown.part(&text, said.body["append"] == true);
             }
             // What a task says at its end is the answer unless there was one.
-            Kind::Task | Kind::StatusUpdate if rests && !shown => {
-                output::print(&(text + "\n"));
-                true
-            }
-            Kind::Task => false,
-            Kind::StatusUpdate => {
-                output::say(&text);
-                false
-            }
+            Kind::Task | Kind::StatusUpdate if rests && !shown.any => shown.part(&text, false),
+            Kind::Task => {}
+            Kind::StatusUpdate => output::say(&text),
         }
     }
 

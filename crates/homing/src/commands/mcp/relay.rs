@@ -19,6 +19,9 @@ use super::wire::{self, IN_FLIGHT_MAX, Message, Out};
 use crate::commands::{OK, Outcome};
 use crate::output;
 
+/// Processes in a row that end without a word: the server does not work.
+const SILENT_MAX: u32 = 5;
+
 type Input = mpsc::Receiver<Vec<u8>>;
 
 /// What a new process must be told, and what the old one has not answered.
@@ -28,6 +31,10 @@ struct Conversation {
     initialized: Option<Vec<u8>>,
     /// By the text of the request's ID.
     open: BTreeMap<String, Value>,
+    /// The present process has said something.
+    heard: bool,
+    /// It has ended by itself.
+    quit: bool,
 }
 
 /// What happens to a line of the client.
@@ -60,10 +67,17 @@ impl Conversation {
     /// Whether a line of the server is a message.
     fn on_output(&mut self, line: &[u8]) -> bool {
         let Ok(message) = Message::parse(line.to_vec()) else { return false };
+        self.heard = true;
         if let Some(id) = message.answer_id() {
             self.open.remove(&id.to_string());
         }
         true
+    }
+
+    /// Whether the last process ended by itself without a word; forgets it.
+    fn ended_silently(&mut self) -> bool {
+        let (heard, quit) = (std::mem::take(&mut self.heard), std::mem::take(&mut self.quit));
+        quit && !heard
     }
 
     /// The answers that will never come; that of an open handshake still may.
@@ -83,7 +97,7 @@ impl Conversation {
 pub(super) async fn run(way: &Way, stream: RawStream, mut input: Input, out: &Out) -> Outcome {
     let conversation = Mutex::new(Conversation::default());
     let mut stream = Some(stream);
-    let mut again = false;
+    let (mut again, mut silent) = (false, 0);
     loop {
         let open = match stream.take() {
             Some(stream) => stream,
@@ -96,7 +110,8 @@ pub(super) async fn run(way: &Way, stream: RawStream, mut input: Input, out: &Ou
         for answer in answers {
             out.line(&answer).await;
         }
-        if !way.goes_on_after(&error) {
+        silent = if lock(&conversation).ended_silently() { silent + 1 } else { 0 };
+        if !way.goes_on_after(&error) || silent >= SILENT_MAX {
             return Err(error);
         }
         output::say(&format!("{error}; connecting again"));
@@ -140,7 +155,10 @@ async fn carry(
     match told.filter(|o| o.state == StreamState::Broken).and_then(|o| o.error) {
         Some(error) => Err(error),
         None if input_ended && received.is_ok() => Ok(()),
-        None => Err(received.err().unwrap_or_else(|| ended(way))),
+        None => {
+            lock(conversation).quit = true;
+            Err(received.err().unwrap_or_else(|| ended(way)))
+        }
     }
 }
 
@@ -195,7 +213,10 @@ async fn greet(
     while !client_waits {
         let Some(line) = wire::read_line(reader).await? else { return Err(silent()) };
         match Message::parse(line) {
-            Ok(message) if message.answer_id() == Some(&id) => break,
+            Ok(message) if message.answer_id() == Some(&id) => {
+                lock(conversation).heard = true;
+                break;
+            }
             Ok(message) => out.line(&message.line).await,
             Err(_) => {}
         }
