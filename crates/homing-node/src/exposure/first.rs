@@ -29,13 +29,13 @@ pub(super) fn classify(seen: &[u8]) -> Option<First> {
     }
     let full = seen.len() >= FIRST_LINE_BYTES_MAX;
     let Some(begin) = seen.iter().position(|b| !b.is_ascii_whitespace() && *b != 0x0b) else {
-        return full.then_some(First::Bytes);
+        return full.then_some(First::Http1);
     };
     let line = &seen[begin..];
     let method = line.iter().take_while(|b| is_token(**b)).count();
     match line.get(method) {
         _ if method == 0 || method > METHOD_BYTES_MAX => Some(First::Bytes),
-        None => None,
+        None => full.then_some(First::Http1),
         Some(b' ' | b'\t' | 0x0b | 0x0c) => {
             let end = line.iter().position(|b| *b == b'\n');
             match end {
@@ -77,6 +77,14 @@ mod tests {
         }
         let long = format!("GET /{} ", "a".repeat(FIRST_LINE_BYTES_MAX));
         assert_eq!(classify(long.as_bytes()), Some(First::Http1));
+    }
+
+    #[test]
+    fn blanks_without_end_are_left_to_the_strict_parser() {
+        for end in ["", "GE"] {
+            let blanks = " ".repeat(FIRST_LINE_BYTES_MAX - end.len()) + end;
+            assert_eq!(classify(blanks.as_bytes()), Some(First::Http1), "{end:?}");
+        }
     }
 
     #[test]

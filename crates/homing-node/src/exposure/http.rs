@@ -62,7 +62,7 @@ async fn connection(io: TokioIo<Opened>, first: First, visit: Arc<Visit>) -> hyp
     server.serve_connection(io, answer).with_upgrades().await
 }
 
-async fn answer(request: Request<Incoming>, visit: &Visit) -> Response<Body> {
+async fn answer(request: Request<Incoming>, visit: &Arc<Visit>) -> Response<Body> {
     if let Some(why) = headers::ambiguity(request.version(), request.headers()) {
         debug!(peer = %visit.peer.fmt_short(), why, "an ambiguous request was refused");
         let refusal = problem(StatusCode::BAD_REQUEST, "usage", why);

@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::first::{First, classify};
-use super::limits::FIRST_LINE_BYTES_MAX;
+use super::limits::{FIRST_LINE_BYTES_MAX, HEADER_TIMEOUT};
 use crate::streams::Stream;
 
 /// The stream and its first bytes.
@@ -16,17 +17,19 @@ pub(super) struct Opened {
     seen: Vec<u8>,
     /// How much of `seen` was read again.
     again: usize,
+    /// When it must be clear what began.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Opened {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, seen: Vec::new(), again: 0 }
+        Self { stream, seen: Vec::new(), again: 0, deadline: None }
     }
 
     /// Reads until it is clear what the stream speaks. May be dropped and called again.
     ///
     /// # Errors
-    /// When the stream breaks.
+    /// When the stream breaks, or began something that it does not go on with.
     pub(super) async fn first(&mut self) -> io::Result<First> {
         loop {
             if let Some(first) = classify(&self.seen) {
@@ -34,10 +37,21 @@ impl Opened {
             }
             let mut chunk = [0; 1_024];
             let room = chunk.len().min(FIRST_LINE_BYTES_MAX.saturating_sub(self.seen.len()));
-            match self.stream.read(&mut chunk[..room]).await? {
+            let reading = self.stream.read(&mut chunk[..room]);
+            let read = match &mut self.deadline {
+                None => reading.await?,
+                Some(deadline) => tokio::select! {
+                    read = reading => read?,
+                    () = deadline => return Err(io::ErrorKind::TimedOut.into()),
+                },
+            };
+            match read {
                 // Nothing more comes: whatever it is, it is no request.
                 0 => return Ok(First::Bytes),
                 read => self.seen.extend_from_slice(&chunk[..read]),
+            }
+            if self.deadline.is_none() && classify(&self.seen).is_none() {
+                self.deadline = Some(Box::pin(sleep(HEADER_TIMEOUT)));
             }
         }
     }

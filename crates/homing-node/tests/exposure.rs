@@ -1,0 +1,186 @@
+//! Exposed web servers as hyper speaks to them: HTTP/2 with trailers, frames as they come, pooled connections.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
+mod common;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{PATIENCE, befriend, pair};
+use futures_util::stream;
+use homing_api::exposures::{ExposeRequest, Mode, Target};
+use homing_node::{Node, Stream};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+/// Sends a body back as it comes, says who asked, and ends with trailers.
+async fn echo(
+    request: Request<Incoming>,
+) -> Result<Response<impl hyper::body::Body<Data = Bytes, Error = hyper::Error>>, Infallible> {
+    let peer = request.headers().get("homing-peer-name").cloned();
+    let te = request.headers().get("te").cloned();
+    let trailers = async move {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        trailers.extend(te.map(|te| ("te-was".parse::<hyper::header::HeaderName>().unwrap(), te)));
+        Some(Ok(trailers))
+    };
+    let mut response = Response::new(request.into_body().with_trailers(trailers));
+    response
+        .headers_mut()
+        .extend(peer.map(|p| ("peer".parse::<hyper::header::HeaderName>().unwrap(), p)));
+    Ok(response)
+}
+
+/// A web server on loopback, and how many connections it has had.
+async fn target(http2: bool) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            let io = TokioIo::new(tcp);
+            tokio::spawn(async move {
+                let service = service_fn(echo);
+                if http2 {
+                    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    drop(server.serve_connection(io, service).await);
+                } else {
+                    let server = hyper::server::conn::http1::Builder::new();
+                    drop(server.serve_connection(io, service).await);
+                }
+            });
+        }
+    });
+    (port, connections)
+}
+
+async fn expose(node: &Node, port: u16, name: &str, mode: Mode) {
+    let target = Target::Tcp { host: "localhost".into(), port };
+    let request = ExposeRequest { mode, ..ExposeRequest::new(target).named(name.parse().unwrap()) };
+    assert!(node.expose(request.clone()).await.unwrap().changed);
+    assert!(!node.expose(request).await.unwrap().changed);
+}
+
+async fn open(from: &Node, to: &Node, service: &str) -> Stream {
+    let peer = to.node_id().to_string();
+    from.connect(&peer, &service.parse().unwrap(), PATIENCE).await.unwrap()
+}
+
+/// A body of the frames that are sent into the channel.
+fn body(
+    frames: mpsc::Receiver<Bytes>,
+) -> StreamBody<impl stream::Stream<Item = Result<Frame<Bytes>, Infallible>>> {
+    StreamBody::new(stream::unfold(frames, |mut frames| async move {
+        frames.recv().await.map(|bytes| (Ok(Frame::data(bytes)), frames))
+    }))
+}
+
+#[tokio::test]
+async fn grpc_flows_frame_by_frame_and_ends_with_its_trailers() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let (port, _) = target(true).await;
+    for (name, mode) in [("told-apart", Mode::Auto), ("http", Mode::Http)] {
+        expose(&a, port, name, mode).await;
+        let io = TokioIo::new(open(&b, &a, name).await);
+        let (mut client, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        let (frames, receiver) = mpsc::channel(1);
+        let request = Request::post("http://x/service/method")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("homing-peer-name", "admin");
+        let response = client.send_request(request.body(Box::pin(body(receiver))).unwrap());
+        frames.send(Bytes::from_static(b"first")).await.unwrap();
+        let mut response = tokio::time::timeout(PATIENCE, response).await.unwrap().unwrap();
+        assert_eq!(response.headers()["peer"], "agent-b");
+        // The second is sent only when the first has come back.
+        for frame in [&b"first"[..], b"second"] {
+            let came = tokio::time::timeout(PATIENCE, response.frame()).await.unwrap();
+            assert_eq!(came.unwrap().unwrap().into_data().unwrap(), frame);
+            if frame == b"first" {
+                frames.send(Bytes::from_static(b"second")).await.unwrap();
+            }
+        }
+        drop(frames);
+        let end = response.collect().await.unwrap();
+        let trailers = end.trailers().expect("trailers");
+        assert_eq!(
+            (&trailers["grpc-status"], &trailers["te-was"]),
+            (&"0".parse().unwrap(), &"trailers".parse().unwrap())
+        );
+    }
+}
+
+#[tokio::test]
+async fn http_2_reaches_a_target_that_knows_only_http_1() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let (port, _) = target(false).await;
+    expose(&a, port, "web", Mode::Auto).await;
+    let io = TokioIo::new(open(&b, &a, "web").await);
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let (frames, receiver) = mpsc::channel(1);
+    let request = Request::post("http://x/").body(Box::pin(body(receiver))).unwrap();
+    let response = client.send_request(request);
+    frames.send(Bytes::from_static(b"hello")).await.unwrap();
+    drop(frames);
+    let response = tokio::time::timeout(PATIENCE, response).await.unwrap().unwrap();
+    assert_eq!(
+        (response.status(), &response.headers()["peer"]),
+        (StatusCode::OK, &"agent-b".parse().unwrap())
+    );
+    assert_eq!(response.collect().await.unwrap().to_bytes(), "hello");
+}
+
+#[tokio::test]
+async fn connections_to_the_target_are_kept_and_used_again() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let (port, connections) = target(false).await;
+    expose(&a, port, "web", Mode::Auto).await;
+    for _ in 0..3 {
+        let io = TokioIo::new(open(&b, &a, "web").await);
+        let (mut client, connection) = http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..20 {
+            let request = Request::get("/").header("host", "x").body(Empty::<Bytes>::new());
+            let response = client.send_request(request.unwrap()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            response.collect().await.unwrap();
+        }
+    }
+    let connections = connections.load(Ordering::Relaxed);
+    assert!(connections <= 6, "{connections} connections for 60 requests in a row");
+}
+
+#[tokio::test]
+async fn what_is_held_ends_with_its_holder() {
+    let home = tempfile::tempdir().unwrap();
+    let node = common::start(home.path(), "agent").await;
+    let request = ExposeRequest::new(Target::Tcp { host: "localhost".into(), port: 9 });
+    let (exposed, held) = node.expose_held(request.clone()).await.unwrap();
+    assert!(exposed.changed && !exposed.service.kept && !node.home().services().exists());
+    assert!(node.expose(request.clone()).await.is_err(), "the name is taken meanwhile");
+    drop(held);
+    common::until("it is exposed no longer", || async {
+        node.services().unwrap().services.is_empty()
+    })
+    .await;
+    assert!(node.expose(request).await.unwrap().changed);
+}
