@@ -98,8 +98,13 @@ fn pair() -> (Home, Home, Home, String) {
 
 fn expose_porter(home: &Home) {
     let (python, server) = (python().unwrap(), script("mcp_server.py"));
-    let command = [python.to_str().unwrap(), server.to_str().unwrap()];
-    home.json(&[&["mcp", "expose", "--"], command.as_slice()].concat());
+    let done = expose(home, &[python.to_str().unwrap(), server.to_str().unwrap()]);
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
+/// What follows `--` is the server's.
+fn expose(home: &Home, command: &[&str]) -> Finished {
+    home.run(&[&["mcp", "expose", "--json", "--"], command].concat())
 }
 
 #[test]
@@ -217,7 +222,7 @@ fn said_and_gone_quietly(home: &Home, args: &[&str]) -> Value {
 fn whoever_is_not_trusted_reads_why_on_stderr_only() {
     let (_relay, url) = relay();
     let (a, b) = (agent("my-agent", &url), agent("agent-b", &url));
-    b.json(&["mcp", "expose", "--", "/bin/cat"]);
+    assert_eq!(expose(&b, &["/bin/cat"]).code, 0);
     let id = b.node_id();
     a.until_ok(&["resolve", &id]);
     for target in [id.clone(), format!("{id}/{}", "none")] {
@@ -231,8 +236,7 @@ fn whoever_is_not_trusted_reads_why_on_stderr_only() {
     befriend(&a, &b, "agent-b");
     let error = a.failure(&["mcp", "connect", "agent-b/none"]);
     assert_eq!(error["code"], "no_such_service");
-    let error = b.failure(&["mcp", "expose", "--", "no-such-program-here"]);
-    assert_eq!(error["code"], "not_found");
+    assert_eq!(expose(&b, &["no-such-program-here"]).error()["code"], "not_found");
     for bad in [
         ["mcp", "connect", "/x"],
         ["mcp", "expose", "--url"],
