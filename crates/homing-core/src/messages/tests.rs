@@ -138,7 +138,8 @@ fn a_message_is_durable_before_it_leaves_and_before_its_receipt() {
     let Some(MessagesOutput::Send { mail, .. }) = two.ends[0].poll_output() else { panic!() };
     two.ends[1].handle(two.now, MessagesInput::Mail { from: id(0), mail, rights: ALL });
     let order: Vec<_> = std::iter::from_fn(|| two.ends[1].poll_output()).collect();
-    let is_row = |o: &MessagesOutput| matches!(o, MessagesOutput::Persist(MessageWrite::Incoming(_)));
+    let is_row =
+        |o: &MessagesOutput| matches!(o, MessagesOutput::Persist(MessageWrite::Incoming(_)));
     let is_receipt = |o: &MessagesOutput| matches!(o, MessagesOutput::Send { .. });
     assert!(order.iter().position(is_row).unwrap() < order.iter().position(is_receipt).unwrap());
 }
@@ -330,7 +331,9 @@ fn an_event_that_nobody_asked_for_is_answered_and_told_so() {
     let mail = Mail::Deliver(vec![parcel]);
     two.ends[1].handle(two.now, MessagesInput::Mail { from: id(0), mail, rights: ALL });
     let said: Vec<_> = std::iter::from_fn(|| two.ends[1].poll_output()).collect();
-    assert!(said.iter().any(|o| matches!(o, MessagesOutput::Send { mail: Mail::Topics(list), .. } if list.is_empty())));
+    assert!(said.iter().any(
+        |o| matches!(o, MessagesOutput::Send { mail: Mail::Topics(list), .. } if list.is_empty())
+    ));
     assert!(two.inbox().is_empty());
 }
 
