@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use homing_base::record::CardRef;
 use homing_base::statement::SignedStatement;
-use homing_base::{Address, InstanceId, MessageId, Name, NodeId, Record, RelayRef, Scope, Seq, Service, Wall};
+use homing_base::{
+    Address, InstanceId, MessageId, Name, NodeId, Record, RelayRef, Scope, Seq, Service, Wall,
+};
 
 pub use crate::dht::{Contact, Reach};
 use crate::message::{ByeReason, Message, Network, Refusal};
@@ -21,8 +23,9 @@ pub use discovery::{
 };
 pub use gossip::{GossipSettings, GossipView};
 pub use messages::{
-    Draft, FileOffer, FileSource, Incoming, MessageCommand, MessageEvent, MessageKind, MessageWrite,
-    MessagesView, Outgoing, OutgoingState, Parcel, Seen, StoredMessages, Subscription, Verdict,
+    Draft, FileOffer, FileSource, Incoming, MessageCommand, MessageEvent, MessageKind,
+    MessageWrite, MessagesView, Outgoing, OutgoingState, Parcel, Seen, StoredMessages,
+    Subscription, Verdict,
 };
 
 /// One transport connection on `homing/mesh/1`, named by the shell. Never reused within a run.
