@@ -96,24 +96,28 @@ impl Mesh for NodeMesh {
     async fn open(&self, target: &Target) -> Result<Box<dyn MeshStream>, ApiError> {
         let node = self.0.upgrade().map(|shared| Node { shared }).ok_or_else(problem::stopping)?;
         let stream = node.connect(&target.peer.to_string(), &target.service, OPEN_MAX).await?;
-        Ok(Box::new(Trusted { severed: Box::pin(stream.severed()), stream }))
+        Ok(Box::new(Trusted { severed: Some(Box::pin(stream.severed())), stream }))
     }
 }
 
 /// A stream that breaks when trust with the peer ends.
 struct Trusted {
     stream: Stream,
-    severed: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Resolves when it does; `None`: it has.
+    severed: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Trusted {
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.severed.as_mut().poll(cx) {
-            Poll::Ready(()) => {
-                Err(io::Error::new(io::ErrorKind::ConnectionReset, "trust with the peer has ended"))
-            }
-            Poll::Pending => Ok(()),
+        let over = self.severed.as_mut().is_none_or(|severed| severed.as_mut().poll(cx).is_ready());
+        if over {
+            self.severed = None;
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "trust with the peer ended",
+            ));
         }
+        Ok(())
     }
 }
 
