@@ -11,9 +11,9 @@ pub const DATA_BYTES_MAX: usize = 16 * 1_024;
 pub const TRANSMIT_BYTES: usize = 64 * 1_024;
 /// The body of a data frame is the longest: an offset and the bytes.
 pub const BODY_BYTES_MAX: usize = 8 + DATA_BYTES_MAX;
-/// Silence after which a probe is sent while something is unconfirmed.
+/// Silence after which a probe is sent while something is unconfirmed, or after bytes came.
 pub const SILENCE_BUSY: Duration = Duration::from_secs(2);
-/// Silence after which a probe is sent while there is nothing to say.
+/// Silence after which a probe is sent when the last one was answered and nobody has spoken since.
 pub const SILENCE_IDLE: Duration = Duration::from_secs(10);
 /// From a probe to giving the stream up: together with [`SILENCE_BUSY`] 5 s.
 pub const PROBE_GRACE: Duration = Duration::from_secs(3);

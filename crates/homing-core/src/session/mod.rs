@@ -91,6 +91,8 @@ struct Wire {
     probe_due: bool,
     heard: Mono,
     probed: Option<Mono>,
+    /// The last that was heard answers a probe: both sides are silent because nobody speaks.
+    calm: bool,
 }
 
 /// One side of one session.
@@ -147,18 +149,6 @@ impl Session {
             last_word: None,
             closed: false,
         }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn id(&self) -> SessionId {
-        self.id
-    }
-
-    /// Whether the other side has ever answered.
-    #[must_use]
-    pub fn is_established(&self) -> bool {
-        self.established
     }
 
     /// Whether there is a stream.
@@ -249,6 +239,7 @@ impl Session {
             probe_due: false,
             heard: now,
             probed: None,
+            calm: false,
         });
     }
 
@@ -267,7 +258,7 @@ impl Session {
     pub fn receive(&mut self, now: Mono, bytes: &[u8]) {
         let Some(wire) = &mut self.wire else { return };
         wire.heard = now;
-        wire.probed = None;
+        wire.calm |= wire.probed.take().is_some();
         wire.frames.push(bytes);
         while self.ending.is_none() {
             let Some(wire) = &mut self.wire else { return };
@@ -288,7 +279,10 @@ impl Session {
             Frame::Open(open) if self.is_opener && !wire.open => return self.on_open(&open),
             Frame::Reset(reason) => self.over(Ending::Reset(reason), None),
             _ if !wire.open => return Err(Violation::Order),
-            Frame::Data { offset, bytes } => self.incoming.hear(offset, &bytes)?,
+            Frame::Data { offset, bytes } => {
+                wire.calm = false;
+                self.incoming.hear(offset, &bytes)?;
+            }
             Frame::End { offset } => self.incoming.hear_end(offset)?,
             Frame::Ack { received } => self.outgoing.confirm(received)?,
             Frame::Probe => wire.ack_due = true,
@@ -351,7 +345,7 @@ impl Session {
         match &self.wire {
             Some(Wire { probed: Some(probed), .. }) => probed.after(limits::PROBE_GRACE),
             Some(wire) => {
-                let busy = !wire.open || self.outgoing.is_unconfirmed();
+                let busy = !(wire.open && wire.calm) || self.outgoing.is_unconfirmed();
                 let silence = if busy { limits::SILENCE_BUSY } else { limits::SILENCE_IDLE };
                 wire.heard.after(silence)
             }

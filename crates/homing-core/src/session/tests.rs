@@ -265,6 +265,18 @@ fn a_silent_stream_is_probed_and_then_given_up() {
 }
 
 #[test]
+fn who_only_listens_notices_as_fast_and_probes_less_in_a_long_silence() {
+    let (mut opener, mut host) = connected();
+    host.write(b"x");
+    exchange(&mut opener, &mut host);
+    let first = opener.next_wakeup();
+    assert_eq!(first, Mono(1).after(limits::SILENCE_BUSY));
+    opener.on_wakeup(first);
+    exchange(&mut opener, &mut host);
+    assert_eq!(opener.next_wakeup(), Mono(1).after(limits::SILENCE_IDLE));
+}
+
+#[test]
 fn without_a_stream_a_side_gives_up_in_the_end() {
     let (mut opener, _host) = connected();
     opener.write(b"x");

@@ -27,6 +27,8 @@ use crate::session::Session;
 const CHUNK_BYTES: usize = 64 * 1_024;
 /// Between two attempts of `--retry`.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
+/// How long `--retry` waits for the service of a peer that answers: it may have just returned.
+const UNSERVED_MAX: Duration = Duration::from_secs(30);
 
 /// A byte stream to a service of a trusted peer, over stdin and stdout
 #[derive(Debug, Args)]
@@ -65,20 +67,28 @@ pub(crate) async fn connect(session: &Session, args: &ConnectArgs) -> Outcome {
     }
     let mut input = standard_input();
     let started = Instant::now();
-    let mut was_away = false;
+    let (mut unserved, mut told) = (None, String::new());
     loop {
         let error = match attempt(session, client, args, &mut input).await {
             Ok(()) => return Ok(OK),
             Err(error) => error,
         };
+        unserved = match error.code {
+            Code::NoSuchService => unserved.or(Some(Instant::now())),
+            _ => None,
+        };
+        let hopeless = match unserved {
+            Some(since) => since.elapsed() >= UNSERVED_MAX,
+            None => !worth_retrying(&error),
+        };
         let late = session.timeout.is_some_and(|t| started.elapsed() >= t);
-        // A peer that returns needs a moment until its service does.
-        let returns = was_away && error.code == Code::NoSuchService;
-        if !args.retry || late || !(worth_retrying(&error) || returns) {
+        if !args.retry || hopeless || late {
             return Err(error);
         }
-        was_away = true;
-        output::say(&format!("{error}; trying again"));
+        if told != error.message {
+            output::say(&format!("{error}; trying again"));
+            told = error.message;
+        }
         tokio::time::sleep(RETRY_EVERY).await;
     }
 }

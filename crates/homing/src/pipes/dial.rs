@@ -36,7 +36,7 @@ pub(crate) struct Greeting {
 
 impl Dialler {
     /// One attempt.
-    pub(crate) async fn once(&self, within: Duration) -> Result<RawStream, ApiError> {
+    async fn once(&self, within: Duration) -> Result<RawStream, ApiError> {
         let PeerService { peer, service } = &self.to;
         let mut stream = self.client.connect(peer, service.as_str(), within).await?;
         if let Some(greeting) = &self.greeting {

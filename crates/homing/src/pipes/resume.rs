@@ -74,11 +74,12 @@ enum Supplied {
 
 impl Streams {
     /// The next one; an attempt under way survives that nobody waits for a while.
-    async fn next(&mut self, needed: bool, patience: Duration) -> Result<Supplied, ApiError> {
+    async fn next(&mut self, needed: bool) -> Result<Supplied, ApiError> {
         match self {
             Streams::Dialled { dialler, pending } if needed => {
                 let attempt = pending.get_or_insert_with(|| {
-                    let (dialler, deadline) = (dialler.clone(), Instant::now() + patience);
+                    let (dialler, deadline) =
+                        (dialler.clone(), Instant::now() + limits::DETACHED_MAX);
                     Box::pin(async move { dialler.until(deadline, is_passing_for_known).await })
                 });
                 let dialled = attempt.await;
@@ -243,7 +244,7 @@ impl Pipe {
             wrote = write_local(&mut self.to_local, self.inbox.rest(), self.flush_due) => {
                 Happened::ToLocal(wrote)
             }
-            supplied = self.streams.next(needed, limits::DETACHED_MAX) => {
+            supplied = self.streams.next(needed) => {
                 Happened::Supplied(supplied)
             }
             () = tokio::time::sleep_until(deadline) => Happened::Deadline,
