@@ -58,6 +58,12 @@ pub struct Config {
     pub alpha_last: usize,
     /// Disjoint paths of value lookups, 1–8.
     pub paths: usize,
+    /// Disjoint paths of the lookup before a value is stored, 1–8. Storing is rare, and a copy at the wrong nodes
+    /// cannot be found on any number of paths.
+    pub put_paths: usize,
+    /// A value lookup that finds nothing is done once more, on 8 disjoint paths that begin elsewhere: what
+    /// is found at once costs no more, what liars hide is found late.
+    pub second_search: bool,
     /// How failures are dealt with.
     pub recovery: Recovery,
     /// Proximity neighbour selection: prefer fast contacts where several would do.
@@ -87,6 +93,8 @@ impl Default for Config {
             alpha: ALPHA,
             alpha_last: ALPHA_LAST,
             paths: 1,
+            put_paths: PATHS_MAX,
+            second_search: true,
             recovery: Recovery::Periodic,
             proximity: true,
             ip_caps: true,
@@ -115,8 +123,10 @@ impl Config {
                 return Err(Unworkable::Parallelism { what, value, k: self.k });
             }
         }
-        if !(1..=PATHS_MAX).contains(&self.paths) {
-            return Err(Unworkable::Paths { paths: self.paths });
+        for paths in [self.paths, self.put_paths] {
+            if !(1..=PATHS_MAX).contains(&paths) {
+                return Err(Unworkable::Paths { paths });
+            }
         }
         if !(self.pace.is_finite() && self.pace > 0.0) {
             return Err(Unworkable::Pace { pace: self.pace });

@@ -3,7 +3,8 @@
 //! ```text
 //! Searching ──k closest answered──► done        (FindNode)
 //!     │                        ├──► Storing     (Put: one copy each)
-//!     │                        └──► Region ──► Searching again among all it found (too close together)
+//!     │                        ├──► Region ──► Searching again among all it found (too close together)
+//!     │                        └──► Searching once more, 8 disjoint paths from elsewhere (no value found)
 //!     └──verified value──► done, Settling: late answers may still show a newer one
 //! ```
 
@@ -74,6 +75,8 @@ pub(super) struct Lookup<P, V> {
     best: Vec<V>,
     holders: Vec<Holder<P, V>>,
     gathered: Vec<Contact<P>>,
+    /// Nothing was found at first: this is the second search.
+    again: bool,
 }
 
 impl<P: Place, V: Value> Lookup<P, V> {
@@ -158,6 +161,7 @@ impl<P: Place, V: Value> Dht<P, V> {
             best: Vec::new(),
             holders: Vec::new(),
             gathered: Vec::new(),
+            again: false,
         };
         let id = self.next_lookup;
         self.next_lookup += 1;
@@ -165,20 +169,27 @@ impl<P: Place, V: Value> Dht<P, V> {
         self.advance(id, now);
     }
 
-    fn candidates(&self, goal: &Goal<V>, target: NodeId, seeds: Vec<Contact<P>>) -> Candidates<P> {
+    fn shape(&self, goal: &Goal<V>) -> Shape {
         let finding = matches!(goal, Goal::Find(_));
-        let values = matches!(goal, Goal::Find(_) | Goal::Put(..));
-        let paths = if values { self.config.paths.clamp(1, PATHS_MAX) } else { 1 };
-        let shape = Shape {
+        let paths = match goal {
+            Goal::Find(_) => self.config.paths,
+            Goal::Put(..) => self.config.put_paths,
+            _ => 1,
+        };
+        Shape {
             k: self.config.k,
             alpha: self.config.alpha,
             alpha_last: self.config.alpha_last,
             paths,
             caps: self.config.ip_caps,
             proximity: self.rtt.smoothed().filter(|_| finding && self.config.proximity),
-        };
+        }
+    }
+
+    fn candidates(&self, goal: &Goal<V>, target: NodeId, seeds: Vec<Contact<P>>) -> Candidates<P> {
+        let shape = self.shape(goal);
         let mut start = Vec::new();
-        let wanted = self.config.k * paths.min(3);
+        let wanted = self.config.k * shape.paths.min(3);
         // Seeds stand for a network that the table may know nothing of: behind k known ones they would
         // never be asked.
         let elsewhere = matches!(goal, Goal::Reunite | Goal::Join) && !seeds.is_empty();
@@ -192,6 +203,22 @@ impl<P: Place, V: Value> Dht<P, V> {
         }
         let seeds = seeds.into_iter().map(|c| (c, None));
         Candidates::new(self.me.id, target, shape, start.into_iter().chain(seeds))
+    }
+
+    /// Whom to ask when the closest we knew led to nothing: others, on [`PATHS_MAX`] disjoint paths.
+    /// `None`: there is nobody else.
+    fn elsewhere(&self, lookup: &Lookup<P, V>) -> Option<Candidates<P>> {
+        let shape = Shape { paths: PATHS_MAX, ..self.shape(&lookup.goal) };
+        let mut start = Vec::new();
+        self.table.visit_closest(&lookup.target, |e| {
+            let asked = lookup.candidates.get(&e.contact.id).is_some_and(|c| c.state != State::Fresh);
+            if e.failures == 0 && !asked {
+                start.push((e.contact.clone(), e.rtt.smoothed()));
+            }
+            start.len() < self.config.k * 3
+        });
+        let start = Some(start).filter(|s| !s.is_empty())?;
+        Some(Candidates::new(self.me.id, lookup.target, shape, start.into_iter()))
     }
 
     // ---- moving on
@@ -305,6 +332,14 @@ impl<P: Place, V: Value> Dht<P, V> {
         let retry = matches!(lookup.goal, Goal::Find(_) | Goal::Put(..)) && !lookup.report.region;
         if suspicious && retry && self.config.region_query {
             return self.search_region(id, lookup, now);
+        }
+        let in_vain = matches!(lookup.goal, Goal::Find(_)) && lookup.best.is_empty();
+        if in_vain && !lookup.again && self.config.second_search {
+            if let Some(candidates) = self.elsewhere(&lookup) {
+                (lookup.again, lookup.candidates) = (true, candidates);
+                self.lookups.insert(id, lookup);
+                return self.advance(id, now);
+            }
         }
         match lookup.goal.clone() {
             Goal::Put(slot, value) => self.copy_out(id, lookup, slot, &value, now),

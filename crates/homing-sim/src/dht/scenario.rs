@@ -51,6 +51,10 @@ pub struct Scenario {
     pub alpha_last: usize,
     /// Disjoint paths of value lookups.
     pub paths: usize,
+    /// Disjoint paths of the lookups before storing.
+    pub put_paths: usize,
+    /// Value lookups that find nothing search once more, elsewhere.
+    pub second_search: bool,
     /// Proximity neighbour selection.
     pub proximity: bool,
     /// Region query.
@@ -157,6 +161,8 @@ impl Default for Scenario {
             alpha: config.alpha,
             alpha_last: config.alpha_last,
             paths: config.paths,
+            put_paths: config.put_paths,
+            second_search: config.second_search,
             proximity: true,
             region_query: true,
             ip_caps: true,
@@ -254,6 +260,8 @@ impl Scenario {
             alpha: self.alpha,
             alpha_last: self.alpha_last,
             paths: self.paths,
+            put_paths: self.put_paths,
+            second_search: self.second_search,
             proximity: self.proximity,
             ip_caps: self.ip_caps,
             region_query: self.region_query,

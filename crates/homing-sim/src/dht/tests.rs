@@ -83,13 +83,26 @@ fn a_record_is_found_although_twenty_five_sybils_surround_its_key() {
 
 #[test]
 fn disjoint_paths_find_what_liars_hide() {
-    let text = "nodes = 400\nliars = 0.2\npublishers = 100\nfinds = 400\nfind_window_seconds = 10\npaths = 8";
-    let eight = play(&scenario(text), SEED).find_value.expect("asked for");
-    let mut one = scenario(text);
-    one.paths = 1;
-    let one = play(&one, SEED).find_value.expect("asked for");
+    let text = "nodes = 400\nliars = 0.2\npublishers = 100\nfinds = 400\nfind_window_seconds = 10\nsecond_search = false";
+    let with = |paths| {
+        let mut scenario = scenario(text);
+        scenario.paths = paths;
+        play(&scenario, SEED).find_value.expect("asked for")
+    };
+    let (one, eight) = (with(1), with(8));
     assert!(eight.success >= 0.99, "{eight}");
     assert!(one.success < eight.success, "{one}");
+}
+
+#[test]
+fn what_one_path_misses_the_second_search_finds() {
+    let text = "nodes = 400\nliars = 0.2\npublishers = 100\nfinds = 400\nfind_window_seconds = 10";
+    let twice = play(&scenario(text), SEED).find_value.expect("asked for");
+    let mut once = scenario(text);
+    once.second_search = false;
+    let once = play(&once, SEED).find_value.expect("asked for");
+    assert!(twice.success >= 0.99, "{twice}");
+    assert!(once.success < twice.success, "{once}");
 }
 
 #[test]
