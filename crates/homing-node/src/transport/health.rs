@@ -6,11 +6,17 @@
 //! down is taken out of iroh's map as long as another answers, which makes iroh pick a new home at once;
 //! when it answers again it is put back. A relay that answers while iroh sits in its back-off gets a new
 //! URL ([`RelayBook::renew`](super::relay_book::RelayBook::renew)), so that the connection is tried at once.
+//!
+//! A relay that just went down, and one asked just after our own addresses changed, is asked *eagerly*: three
+//! staggered connections per probe, because the second after which TCP repeats a lost SYN would be
+//! most of the gap that a repaired cable leaves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use homing_base::RelayRef;
 use iroh::endpoint::RelayStatus;
 use iroh::{RelayUrl, Watcher};
@@ -20,7 +26,8 @@ use tokio::time::{sleep, timeout};
 use super::https::{Http, PING_PATH};
 use super::limits::{
     PROBE_AGAIN, PROBE_CONNECTION_LIFE, PROBE_DENIED, PROBE_DENIED_REPLACED, PROBE_PERIOD,
-    PROBE_PERIOD_IDLE, PROBE_TIMEOUT,
+    PROBE_PERIOD_IDLE, PROBE_STAGGER, PROBE_TIMEOUT, PROBES_EAGER_DOWN, PROBES_EAGER_MOVED,
+    PROBES_STAGGERED,
 };
 use super::tasks::Tasks;
 use super::{Shared, TransportEvent};
@@ -97,6 +104,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, tasks: &Tasks) {
             waiting: 0,
             denied: false,
             looked: false,
+            eager: 0,
         };
         tasks.spawn(doctor.watch());
     }
@@ -114,6 +122,8 @@ struct Doctor {
     denied: bool,
     /// The first look is over: iroh has had its time to choose a home.
     looked: bool,
+    /// Probes that will still be eager.
+    eager: u32,
 }
 
 /// Where iroh stands with a relay that is, or was, its home.
@@ -129,6 +139,7 @@ impl Doctor {
     async fn watch(mut self) {
         let mut front = self.shared.doors.front.home_relay_status();
         let mut main = self.shared.doors.main.home_relay_status();
+        let mut addrs = self.shared.doors.main.watch_addr();
         loop {
             let standing = self.standing(front.get().into_iter().chain(main.get()));
             let pause = self.look(standing).await;
@@ -140,6 +151,12 @@ impl Doctor {
                 () = sleep(pause) => {}
                 changed = front.updated() => if changed.is_err() { return },
                 changed = main.updated() => if changed.is_err() { return },
+                changed = addrs.updated() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.eager = self.eager.max(PROBES_EAGER_MOVED);
+                }
             }
         }
     }
@@ -161,7 +178,9 @@ impl Doctor {
             Ok(()) => self.on_answer(&standing, down).await,
             Err(error) => self.on_silence(error, down).await,
         }
-        if self.failures > 0 && !self.shared.health.is_down(&self.relay) {
+        self.eager = self.eager.saturating_sub(1);
+        let down_now = self.shared.health.is_down(&self.relay);
+        if self.failures > 0 && (!down_now || self.eager > 0) {
             PROBE_AGAIN
         } else if down || standing != Standing::NotHome {
             PROBE_PERIOD
@@ -215,6 +234,7 @@ impl Doctor {
     async fn on_silence(&mut self, error: String, down: bool) {
         self.failures += 1;
         if self.failures >= FAILURES_MAX && !down {
+            self.eager = PROBES_EAGER_DOWN;
             self.go_down(error).await;
         }
     }
@@ -236,11 +256,30 @@ impl Doctor {
             return Ok(());
         }
         self.kept = Duration::ZERO;
-        let http = self.http.insert(Http::connect(&self.shared.book, &self.relay).await?);
+        let http = self.connect().await?;
+        let http = self.http.insert(http);
         match http.get(PING_PATH, PING_BYTES_MAX).await? {
             (status, _) if status.is_success() => Ok(()),
             (status, _) => Err(format!("it answered {status}")),
         }
+    }
+
+    /// A connection; while eager, the first of several.
+    async fn connect(&self) -> Result<Http, String> {
+        let attempt = |turn: u32| async move {
+            sleep(PROBE_STAGGER * turn).await;
+            Http::connect(&self.shared.book, &self.relay).await
+        };
+        let count = if self.eager > 0 { PROBES_STAGGERED } else { 1 };
+        let mut attempts: FuturesUnordered<_> = (0..count).map(attempt).collect();
+        let mut last = Err("no attempt".to_owned());
+        while let Some(ended) = attempts.next().await {
+            last = ended;
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
     }
 
     fn standing(&self, homes: impl Iterator<Item = RelayStatus>) -> Standing {

@@ -50,6 +50,14 @@ pub const PROBE_PERIOD: Duration = Duration::from_secs(1);
 pub const PROBE_PERIOD_IDLE: Duration = Duration::from_secs(5);
 /// One health probe.
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Connections that one eager health probe tries.
+pub const PROBES_STAGGERED: u32 = 3;
+/// Pause between them.
+pub const PROBE_STAGGER: Duration = Duration::from_millis(300);
+/// Eager probes after a relay went down: about a minute.
+pub const PROBES_EAGER_DOWN: u32 = 60;
+/// Eager probes after our own addresses changed.
+pub const PROBES_EAGER_MOVED: u32 = 8;
 /// From a failed probe to the next, before a relay counts as down.
 pub const PROBE_AGAIN: Duration = Duration::from_millis(250);
 /// From a relay's denial to the next attempt, when there is no other relay: its list may have changed.

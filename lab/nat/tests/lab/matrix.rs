@@ -10,12 +10,8 @@ use homing_lab::topology::Place::{self, Behind, Carrier, Public};
 use crate::harness::{Notes, Scenario};
 use crate::world::{Seat, World, introduce, ms, ping_until_direct, status};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "matrix_of_all_places",
-    limit_s: 150,
-    needs_binary: true,
-    run: matrix,
-}];
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[Scenario { name: "matrix_of_all_places", limit_s: 150, needs_binary: true, run: matrix }];
 
 /// Within which a pair that can be punched must be direct.
 const DIRECT_LIMIT: Duration = Duration::from_secs(8);
