@@ -39,8 +39,7 @@ use homing_core::Command;
 use tracing::{info, warn};
 
 use self::file::Entry;
-use self::serve::Running;
-use self::serve::{Content, Visit};
+use self::serve::{Content, Running, Visit};
 use crate::home::Home;
 use crate::node::Node;
 use crate::registry_role;

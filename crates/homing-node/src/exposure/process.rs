@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, info, warn};
 
 use super::Visit;
@@ -22,46 +22,55 @@ use crate::streams::Stream;
 
 static PROCESSES: Semaphore = Semaphore::const_new(PROCESSES_MAX);
 
-/// Runs the program for one stream, to the end of either.
-///
-/// # Errors
-/// `limit_reached` when too many run, `internal` when it cannot be started; the stream comes back.
-pub(super) async fn serve(
-    stream: Stream,
-    argv: &[String],
-    cwd: Option<&Path>,
-    visit: &Visit,
-) -> Result<(), (Stream, ApiError)> {
-    let Ok(_slot) = PROCESSES.try_acquire() else {
-        let message = format!("{PROCESSES_MAX} processes run for peers already");
-        return Err((stream, ApiError::new(Code::LimitReached, message)));
-    };
-    let mut child = match spawn(argv, cwd, visit) {
-        Ok(child) => child,
-        Err(error) => {
-            let message = format!("{} cannot be started", argv[0]);
-            let error = ApiError::new(Code::Internal, message).why(error.to_string());
-            return Err((stream, error));
+/// A program that was started for one stream.
+pub(super) struct Process {
+    child: Child,
+    /// The group that it leads.
+    group: Option<Pid>,
+    _slot: SemaphorePermit<'static>,
+}
+
+impl Process {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// `limit_reached` when too many run, `internal` when it cannot be started.
+    pub(super) fn start(
+        argv: &[String],
+        cwd: Option<&Path>,
+        visit: &Visit,
+    ) -> Result<Self, ApiError> {
+        let slot = PROCESSES.try_acquire().map_err(|_| {
+            let message = format!("{PROCESSES_MAX} processes run for peers already");
+            ApiError::new(Code::LimitReached, message)
+        })?;
+        let mut child = spawn(argv, cwd, visit).map_err(|error| {
+            ApiError::new(Code::Internal, format!("{} cannot be started", argv[0]))
+                .why(error.to_string())
+        })?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(log_lines(stderr, visit.host.entry.name.clone()));
         }
-    };
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-    if let Some(stderr) = child.stderr.take() {
-        tokio::spawn(log_lines(stderr, visit.host.entry.name.clone()));
+        Ok(Self { child, group, _slot: slot })
     }
-    let orderly = tokio::select! {
-        orderly = carry(stream, &mut child) => orderly,
-        () = visit.ended() => false,
-    };
-    if orderly {
-        drop(tokio::time::timeout(PROCESS_END_TIMEOUT, child.wait()).await);
+
+    /// Carries the stream to the end of either.
+    pub(super) async fn serve(mut self, stream: Stream, visit: &Visit) {
+        let orderly = tokio::select! {
+            orderly = carry(stream, &mut self.child) => orderly,
+            () = visit.ended() => false,
+        };
+        if orderly {
+            drop(tokio::time::timeout(PROCESS_END_TIMEOUT, self.child.wait()).await);
+        }
+        if let Some(group) = self.group {
+            // Fails when everything in it has ended.
+            killpg(group, Signal::SIGKILL).ok();
+        }
+        let status = self.child.wait().await.ok().and_then(|status| status.code());
+        debug!(peer = %visit.peer.fmt_short(), ?status, "process ended");
     }
-    if let Some(group) = group {
-        // Fails when everything in it has ended.
-        killpg(group, Signal::SIGKILL).ok();
-    }
-    let status = child.wait().await.ok().and_then(|status| status.code());
-    debug!(peer = %visit.peer.fmt_short(), ?status, "process ended");
-    Ok(())
 }
 
 fn spawn(argv: &[String], cwd: Option<&Path>, visit: &Visit) -> std::io::Result<Child> {

@@ -23,8 +23,9 @@ use super::headers::Identity;
 use super::limits::{HEADER_TIMEOUT, SILENCE, STREAMS_MAX};
 use super::opened::Opened;
 use super::place::{Local, Place};
+use super::process::Process;
 use super::proxy::{Ended, Proxy};
-use super::{Host, http, process, protocol};
+use super::{Host, http, protocol};
 use crate::node::Node;
 use crate::streams::{Listener, Stream};
 
@@ -156,12 +157,10 @@ async fn serve(host: Arc<Host>, stream: Stream, permit: OwnedSemaphorePermit) {
         host: host.clone(),
     });
     match &host.content {
-        Content::Command { argv, cwd } => {
-            let served = process::serve(stream, argv, cwd.as_deref(), &visit).await;
-            if let Err((stream, error)) = served {
-                refuse(&host.node, stream, error);
-            }
-        }
+        Content::Command { argv, cwd } => match Process::start(argv, cwd.as_deref(), &visit) {
+            Ok(process) => process.serve(stream, &visit).await,
+            Err(error) => refuse(&host.node, stream, error),
+        },
         Content::Directory(_) => spoken(Opened::new(stream), visit).await,
         Content::Proxy(_) => match (host.entry.mode, &host.entry.target) {
             (Mode::Http, _) | (_, Target::Url { .. }) => spoken(Opened::new(stream), visit).await,
