@@ -66,7 +66,10 @@ async fn measure() {
     let (hello, hello_us) = medians(hellos);
     let (hit, hit_us) = medians(hits);
     println!("hello     {hello:>9.0} /s   {hello_us:.1} µs of CPU each");
-    println!("resolve   {hit:>9.0} /s   {hit_us:.1} µs of CPU each   {:.2} of hello (target 20000 /s)", hit / hello);
+    println!(
+        "resolve   {hit:>9.0} /s   {hit_us:.1} µs of CPU each   {:.2} of hello (target 20000 /s)",
+        hit / hello
+    );
     println!("register  {:>9.0} /s   durable", median(registrations));
 }
 

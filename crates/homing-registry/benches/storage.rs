@@ -83,7 +83,9 @@ async fn import(store: &Arc<dyn Storage>, cards: Vec<Registration>) {
     assert!(answers.iter().all(|a| matches!(a, Ok(Put::Created))));
     let seconds = begun.elapsed().as_secs_f64();
     let (rate, cpu) = (count as f64 / seconds, cpu_seconds() - cpu);
-    println!("import: {count} cards in {seconds:.2} s ({rate:.0}/s), {cpu:.2} s of CPU here (target: 100000 in < 5 s)");
+    println!(
+        "import: {count} cards in {seconds:.2} s ({rate:.0}/s), {cpu:.2} s of CPU here (target: 100000 in < 5 s)"
+    );
 }
 
 async fn search(store: &Arc<dyn Storage>) {
@@ -148,7 +150,10 @@ async fn reopened(path: &Path) {
     let query = Query { text: word(3), limit: 10, ..Query::default() };
     assert!(!store.search(now(), &query).await.unwrap().hits.is_empty());
     let took = begun.elapsed().as_secs_f64() * 1e3;
-    println!("open, index and first answer: {took:.0} ms, {:.2} s of CPU (target < 1 s)", cpu_seconds());
+    println!(
+        "open, index and first answer: {took:.0} ms, {:.2} s of CPU (target < 1 s)",
+        cpu_seconds()
+    );
     println!("memory: {} MiB after opening", resident());
     for query in queries() {
         store.search(now(), &query).await.unwrap();

@@ -195,7 +195,9 @@ impl World {
             | Command::Ping { timeout, .. }
             | Command::Connect { timeout, .. }
             | Command::DhtLookup { timeout, .. } => *timeout + ANSWER_GRACE,
-            Command::Handshake { .. } | Command::Alias { .. } | Command::Send { .. } => ANSWER_LIMIT,
+            Command::Handshake { .. } | Command::Alias { .. } | Command::Send { .. } => {
+                ANSWER_LIMIT
+            }
             _ => ANSWER_GRACE,
         };
         let state = &mut self.runs[run.0];

@@ -150,7 +150,7 @@ fn bad_input_and_peers_without_trust_are_refused_and_nothing_is_kept() {
 /// 20 MB that no compression or accident gives twice.
 fn content() -> Vec<u8> {
     let blocks = (0_u64..20 * 1_024 * 1_024 / 32).map(|n| Sha256::digest(n.to_be_bytes()));
-    blocks.flat_map(|block| <[u8; 32]>::from(block)).collect()
+    blocks.flat_map(<[u8; 32]>::from).collect()
 }
 
 /// Bytes that have arrived of the one file on its way.

@@ -211,7 +211,8 @@ impl<P: Place, V: Value> Dht<P, V> {
         let shape = Shape { paths: PATHS_MAX, ..self.shape(&lookup.goal) };
         let mut start = Vec::new();
         self.table.visit_closest(&lookup.target, |e| {
-            let asked = lookup.candidates.get(&e.contact.id).is_some_and(|c| c.state != State::Fresh);
+            let asked =
+                lookup.candidates.get(&e.contact.id).is_some_and(|c| c.state != State::Fresh);
             if e.failures == 0 && !asked {
                 start.push((e.contact.clone(), e.rtt.smoothed()));
             }
@@ -334,12 +335,11 @@ impl<P: Place, V: Value> Dht<P, V> {
             return self.search_region(id, lookup, now);
         }
         let in_vain = matches!(lookup.goal, Goal::Find(_)) && lookup.best.is_empty();
-        if in_vain && !lookup.again && self.config.second_search {
-            if let Some(candidates) = self.elsewhere(&lookup) {
-                (lookup.again, lookup.candidates) = (true, candidates);
-                self.lookups.insert(id, lookup);
-                return self.advance(id, now);
-            }
+        let may = in_vain && !lookup.again && self.config.second_search;
+        if may && let Some(candidates) = self.elsewhere(&lookup) {
+            (lookup.again, lookup.candidates) = (true, candidates);
+            self.lookups.insert(id, lookup);
+            return self.advance(id, now);
         }
         match lookup.goal.clone() {
             Goal::Put(slot, value) => self.copy_out(id, lookup, slot, &value, now),

@@ -210,20 +210,32 @@ async fn greet(
     };
     let (id, client_waits) = awaited;
     write_line(writer, initialize.line).await?;
-    while !client_waits {
-        let Some(line) = wire::read_line(reader).await? else { return Err(silent()) };
-        match Message::parse(line) {
-            Ok(message) if message.answer_id() == Some(&id) => {
-                lock(conversation).heard = true;
-                break;
-            }
-            Ok(message) => out.line(&message.line).await,
-            Err(_) => {}
-        }
+    if !client_waits {
+        await_answer(conversation, reader, &id, out).await?;
     }
     match initialized {
         Some(line) => write_line(writer, line).await,
         None => Ok(()),
+    }
+}
+
+/// Until the new server has answered an `initialize` whose answer the client has got already.
+async fn await_answer(
+    conversation: &Mutex<Conversation>,
+    reader: &mut (impl tokio::io::AsyncBufRead + Unpin),
+    id: &serde_json::Value,
+    out: &Out,
+) -> Result<(), ApiError> {
+    loop {
+        let Some(line) = wire::read_line(reader).await? else { return Err(silent()) };
+        match Message::parse(line) {
+            Ok(message) if message.answer_id() == Some(id) => {
+                lock(conversation).heard = true;
+                return Ok(());
+            }
+            Ok(message) => out.line(&message.line).await,
+            Err(_) => {}
+        }
     }
 }
 
