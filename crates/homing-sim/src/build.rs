@@ -219,7 +219,7 @@ impl World {
             record_lifetime: RECORD_LIFETIME_MAX,
             takeover,
             dht: self.options.dht,
-            gossip: None,
+            gossip: self.options.gossip,
         }
     }
 

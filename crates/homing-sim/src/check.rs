@@ -250,6 +250,9 @@ impl World {
                     self.found(run, "a DHT message although the DHT is off".into());
                 }
             }
+            Message::Gossip(_) if self.options.gossip.is_none() => {
+                self.found(run, "a gossip message although gossip is off".into());
+            }
             Message::Candidates(_) => {
                 let link = &self.links[ix.0];
                 let other = link.ends.iter().find(|end| end.run != run).expect("two runs");

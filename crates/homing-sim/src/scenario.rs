@@ -108,6 +108,8 @@ pub struct Scenario {
     pub weather: Weather,
     /// Agents take part in the DHT.
     pub dht: bool,
+    /// Agents take part in gossip.
+    pub gossip: bool,
     /// How long things go wrong, in seconds of the world's time.
     pub misfortune_s: u64,
     /// How long the world may take to heal, in seconds of the world's time.
@@ -126,6 +128,7 @@ impl Default for Scenario {
             networks: Vec::new(),
             weather: Weather::Either,
             dht: false,
+            gossip: false,
             misfortune_s: 8,
             bound_s: 60,
         }
@@ -133,12 +136,13 @@ impl Default for Scenario {
 }
 
 /// Scenarios that come with the program, as TOML.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 6] = [
     ("swarm", include_str!("../../../scenarios/swarm.toml")),
     ("calm", include_str!("../../../scenarios/calm.toml")),
     ("spot-fleet", include_str!("../../../scenarios/spot-fleet.toml")),
     ("hostile", include_str!("../../../scenarios/hostile.toml")),
     ("dht-fleet", include_str!("../../../scenarios/dht-fleet.toml")),
+    ("gossip-fleet", include_str!("../../../scenarios/gossip-fleet.toml")),
 ];
 
 impl Scenario {

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use homing_core::io::DhtSettings;
+use homing_core::io::{DhtSettings, GossipSettings};
 use serde::Serialize;
 
 use crate::alarm::Alarm;
@@ -181,6 +181,7 @@ impl<'s> Swarm<'s> {
             world.options.ghosts = 5;
         }
         world.options.dht = self.scenario.dht.then(DhtSettings::default);
+        world.options.gossip = self.scenario.gossip.then(GossipSettings::default);
         world.options.echo_close = self.chance.happens(500);
         self.relays = (0..self.scenario.relays).map(|_| world.add_relay()).collect();
         for _ in 0..self.scenario.agents {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use homing_base::{IdentityKey, InstanceId, Name, NodeId, Now, RelayRef};
-use homing_core::io::{DhtSettings, DialId, Door, Input, LinkUp, PeerHint};
+use homing_core::io::{DhtSettings, DialId, Door, GossipSettings, Input, LinkUp, PeerHint};
 
 use crate::chance::Chance;
 use crate::check::{Checks, Finding};
@@ -54,6 +54,8 @@ pub struct Options {
     pub canary: Option<Canary>,
     /// How agents that start from now on take part in the DHT; `None`: not at all.
     pub dht: Option<DhtSettings>,
+    /// How agents that start from now on take part in gossip; `None`: not at all.
+    pub gossip: Option<GossipSettings>,
 }
 
 impl Default for Options {
@@ -65,6 +67,7 @@ impl Default for Options {
             approve: true,
             canary: None,
             dht: None,
+            gossip: None,
         }
     }
 }
