@@ -174,7 +174,7 @@ impl Messages {
     /// Takes a message for a trusted peer; durable before the ID is answered.
     ///
     /// # Errors
-    /// [`Full`] when there is no room; [`Invalid`] for what no receiver takes.
+    /// [`Full`] when there is no room; [`SendError::Long`] or [`SendError::Malformed`] for what no receiver takes.
     pub fn send(&mut self, now: Now, to: NodeId, draft: Draft) -> Result<MessageId, SendError> {
         let Draft { kind, body, source, lifetime } = draft;
         let parcel = Parcel { id: self.draw_id(), created: now.wall, kind, topic: None, body };
@@ -192,7 +192,7 @@ impl Messages {
     /// Tells every subscriber that `may` hear of it; how many that are.
     ///
     /// # Errors
-    /// [`SendError::Invalid`]. A subscriber without room misses the event.
+    /// [`SendError::Long`] or [`SendError::Malformed`]. A subscriber without room misses the event.
     pub fn publish(
         &mut self,
         now: Now,

@@ -21,7 +21,7 @@ const DIRECT: &str = "localhost,127.0.0.1,::1";
 /// Variables that name a proxy; programs read them in lower or in upper case.
 const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "all_proxy"];
 
-/// Run a program that reaches agents by name, as http://NAME.agent.internal
+/// Run a program that reaches agents by name, as NAME.agent.internal
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  homing run -- curl http://mcp.agent-b.agent.internal/\n  homing run -- python3 client.py\n  homing run --mesh-only -- npm start      # agents, and no other host"
