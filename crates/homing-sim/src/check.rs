@@ -67,6 +67,8 @@ pub struct Checks {
     pub authorized: u64,
     /// DHT messages sent.
     pub dht_messages: u64,
+    /// Messages of gossip.
+    pub gossip_messages: u64,
 }
 
 impl Checks {
@@ -250,8 +252,11 @@ impl World {
                     self.found(run, "a DHT message although the DHT is off".into());
                 }
             }
-            Message::Gossip(_) if self.options.gossip.is_none() => {
-                self.found(run, "a gossip message although gossip is off".into());
+            Message::Gossip(_) => {
+                self.checks.gossip_messages += 1;
+                if self.options.gossip.is_none() {
+                    self.found(run, "a gossip message although gossip is off".into());
+                }
             }
             Message::Candidates(_) => {
                 let link = &self.links[ix.0];

@@ -25,6 +25,9 @@ const MESSAGES_PER_AGENT_HOUR_MAX: u64 = 8 * 2 * 4_500 * 2;
 /// DHT messages that one run may send: it joins, fills its table and stores its record, and answers as many
 /// others who do.
 const DHT_MESSAGES_PER_RUN_MAX: u64 = 3_000;
+/// Messages of gossip that one run may send: every run that starts and every relay that changes is a new record,
+/// which goes to each friend and relay, is acknowledged and announced.
+const GOSSIP_MESSAGES_PER_RUN_MAX: u64 = 3_000;
 /// When agents have started.
 const STARTED: Duration = Duration::from_millis(1_200);
 /// When trust has been asked for.
@@ -308,7 +311,12 @@ impl<'s> Swarm<'s> {
         if per_run > DHT_MESSAGES_PER_RUN_MAX {
             world.found_anywhere(format!("{per_run} DHT messages per run"));
         }
-        let messages = all - dht.min(all);
+        let gossip = world.checks.gossip_messages;
+        let per_run = gossip / (world.runs.len() as u64).max(1);
+        if per_run > GOSSIP_MESSAGES_PER_RUN_MAX {
+            world.found_anywhere(format!("{per_run} gossip messages per run"));
+        }
+        let messages = all - (dht + gossip).min(all);
         let agents = (self.agents.len() + self.relays.len()) as u64;
         let per_hour = messages * 3_600_000 / (agents * (world.now().0 / 1_000).max(1));
         if per_hour > MESSAGES_PER_AGENT_HOUR_MAX {
