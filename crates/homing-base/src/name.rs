@@ -109,6 +109,13 @@ impl Service {
     pub fn is_for_all_trusted(&self) -> bool {
         [Self::CARD, Self::FILES].contains(&self.as_str())
     }
+
+    /// Whether it names a right or a built-in service: nothing of the user's is exposed under it, or the
+    /// right to send mail would open it.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.is_for_all_trusted() || [Self::MESSAGE, Self::TOPIC].contains(&self.as_str())
+    }
 }
 
 /// Why a text is no label.

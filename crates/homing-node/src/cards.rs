@@ -15,6 +15,7 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use homing_api::agent::Done;
 use homing_api::cards::{CARD_BYTES_MAX, PublishCardRequest, PublishedCard};
+use homing_api::streams::Protocol;
 use homing_api::{ApiError, Code, Schema};
 use homing_base::Service;
 use homing_base::record::CardRef;
@@ -80,7 +81,7 @@ impl Node {
     pub(crate) async fn serve_cards(self) {
         self.recall_card().await;
         let service = Service::CARD.parse().expect("a service name");
-        let mut listener = match self.listen(service) {
+        let mut listener = match self.shared.streams.listen_built_in(service, Protocol::Bytes) {
             Ok(listener) => listener,
             Err(error) => return warn!(%error, "cards are not served"),
         };

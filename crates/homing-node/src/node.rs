@@ -162,7 +162,7 @@ impl Node {
     /// Exposes a service to the peers trusted for it, until the listener is dropped.
     ///
     /// # Errors
-    /// `already_exists` when something listens on it already.
+    /// `usage` when the name is reserved, `already_exists` when something listens on it already.
     pub fn listen(&self, service: Service) -> Result<Listener, ApiError> {
         self.listen_as(service, Protocol::Bytes)
     }
@@ -170,7 +170,7 @@ impl Node {
     /// Exposes a service as [`Node::listen`] does, and tells openers what it speaks.
     ///
     /// # Errors
-    /// `already_exists` when something listens on it already.
+    /// `usage` when the name is reserved, `already_exists` when something listens on it already.
     pub fn listen_as(&self, service: Service, protocol: Protocol) -> Result<Listener, ApiError> {
         self.shared.streams.listen(service, protocol)
     }

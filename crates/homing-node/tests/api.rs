@@ -5,6 +5,7 @@
 mod common;
 
 use common::{client, start};
+use homing_api::exposures::{ExposeRequest, Target};
 use homing_api::operations::Kind;
 use homing_api::streams::ListenRequest;
 use homing_api::{ApiError, Code, OPERATIONS};
@@ -133,7 +134,7 @@ async fn the_key_is_watched_while_the_daemon_runs() {
 async fn a_service_is_exposed_once_and_only_while_somebody_listens() {
     let dir = tempfile::tempdir().unwrap();
     let node = start(dir.path(), "agent").await;
-    let request = ListenRequest { service: "mcp".parse().unwrap() };
+    let request = ListenRequest { service: "mcp".parse().unwrap(), protocol: Default::default() };
     let mut first = client(&node).listen(&request).await.unwrap();
     assert_eq!(first.recv().await.unwrap().unwrap().event, "ready");
     let second: ApiError = client(&node).listen(&request).await.unwrap_err();
@@ -143,6 +144,23 @@ async fn a_service_is_exposed_once_and_only_while_somebody_listens() {
         client(&node).listen(&request).await.is_ok()
     })
     .await;
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn rights_and_built_in_services_are_no_names_for_a_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), "agent").await;
+    for name in ["card", "files", "message", "topic"] {
+        let service: homing_base::Service = name.parse().unwrap();
+        assert!(service.is_reserved());
+        let error = node.listen(service.clone()).unwrap_err();
+        assert_eq!((error.code, error.exit), (Code::Usage, 2), "{name}");
+        let target = Target::Directory { path: dir.path().into() };
+        let request = ExposeRequest { name: Some(service), ..ExposeRequest::new(target) };
+        assert_eq!(node.expose(request).await.unwrap_err().code, Code::Usage, "{name}");
+    }
+    assert!(!node.home().services().exists());
     node.stop().await.unwrap();
 }
 

@@ -5,6 +5,7 @@
 use std::io::SeekFrom;
 use std::sync::Arc;
 
+use homing_api::streams::Protocol;
 use homing_base::{MessageId, NodeId, Service};
 use homing_core::io::{FileOffer, FileSource, MessageKind};
 use homing_core::messages::wire::file_offer;
@@ -24,7 +25,7 @@ impl Node {
     /// Serves files until the node stops.
     pub(crate) async fn serve_files(self) {
         let service = Service::FILES.parse().expect("a service name");
-        let mut listener = match self.listen(service) {
+        let mut listener = match self.shared.streams.listen_built_in(service, Protocol::Bytes) {
             Ok(listener) => listener,
             Err(error) => return warn!(%error, "files are not served"),
         };

@@ -41,11 +41,28 @@ impl Drop for Listener {
 }
 
 impl Streams {
-    /// Exposes `service` until the listener is dropped.
+    /// Exposes a service of the user's until the listener is dropped.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] when the name is reserved, [`Code::AlreadyExists`] when it is exposed already.
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        service: Service,
+        protocol: Protocol,
+    ) -> Result<Listener, ApiError> {
+        if service.is_reserved() {
+            let message = format!("{service} is a reserved name, choose another");
+            return Err(ApiError::new(Code::Usage, message)
+                .why("card, files, message and topic name what every agent has: trust for mail must not open more"));
+        }
+        self.listen_built_in(service, protocol)
+    }
+
+    /// Exposes a service of Homing's own until the listener is dropped.
     ///
     /// # Errors
     /// [`Code::AlreadyExists`] when it is exposed already.
-    pub(crate) fn listen(
+    pub(crate) fn listen_built_in(
         self: &Arc<Self>,
         service: Service,
         protocol: Protocol,
@@ -53,8 +70,9 @@ impl Streams {
         let mut tables = self.tables();
         if tables.listeners.get(&service).is_some_and(|(_, l)| !l.is_closed()) {
             let message = format!("{service} is exposed already");
-            return Err(ApiError::new(Code::AlreadyExists, message)
-                .hint("end the other homing listen first, or choose another name"));
+            return Err(ApiError::new(Code::AlreadyExists, message).hint(format!(
+                "end it first (its homing listen, or: homing expose rm {service}), or choose another name"
+            )));
         }
         let (sender, incoming) = mpsc::channel(BACKLOG_MAX);
         tables.listeners.insert(service.clone(), (protocol, sender));
