@@ -157,10 +157,8 @@ impl Client {
         }
         let id = header(&response, HEADER_STREAM).and_then(|v| v.parse().ok()).unwrap_or(0);
         let peer = header(&response, HEADER_PEER).unwrap_or_default();
-        let protocol = match header(&response, HEADER_PROTOCOL) {
-            Some(text) if text == Protocol::Http.as_str() => Protocol::Http,
-            _ => Protocol::Bytes,
-        };
+        let protocol = header(&response, HEADER_PROTOCOL);
+        let protocol = protocol.map(|text| Protocol::named(&text)).unwrap_or_default();
         let io = hyper::upgrade::on(response).await.map_err(|e| internal("the upgrade", &e))?;
         Ok(RawStream { io: TokioIo::new(io), id, peer, protocol })
     }

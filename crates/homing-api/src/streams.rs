@@ -28,6 +28,10 @@ pub enum Protocol {
     Bytes,
     /// HTTP/1.1, the opener being the client.
     Http,
+    /// Sessions that outlive their streams (`spec/11-sessions.md`).
+    Sessions,
+    /// Datagrams in a stream (`spec/11-sessions.md`).
+    Datagrams,
 }
 
 impl Protocol {
@@ -37,7 +41,20 @@ impl Protocol {
         match self {
             Protocol::Bytes => "bytes",
             Protocol::Http => "http",
+            Protocol::Sessions => "sessions",
+            Protocol::Datagrams => "datagrams",
         }
+    }
+
+    /// The protocol of that name; unknown: bytes.
+    #[must_use]
+    pub fn named(text: &str) -> Self {
+        let known = [Protocol::Http, Protocol::Sessions, Protocol::Datagrams];
+        known.into_iter().find(|p| p.as_str() == text).unwrap_or_default()
+    }
+
+    fn is_bytes(&self) -> bool {
+        *self == Protocol::Bytes
     }
 }
 
@@ -46,6 +63,9 @@ impl Protocol {
 pub struct ListenRequest {
     /// The service or port under which peers reach it.
     pub service: Service,
+    /// What it speaks, for openers to know; absent: bytes.
+    #[serde(default, skip_serializing_if = "Protocol::is_bytes")]
+    pub protocol: Protocol,
 }
 
 /// First event of a listen: peers can connect now.

@@ -188,6 +188,8 @@ fn datagrams_find_their_way_and_back() {
             assert!(buffer[..got] == packet, "{count} bytes came back as {got}");
         }
     }
+    let bare = a.failure(&["connect", "agent-b", "dns"]);
+    assert_eq!(bare["message"], "the other side takes only datagrams");
     // A service that takes no datagrams is not fed any.
     let _bytes = listen(&b, &["bytes", "--exec", "cat"]);
     let resumed = a.failure(&["connect", "agent-b", "bytes", "--resume"]);
@@ -255,6 +257,10 @@ fn a_resumed_connect_carries_a_process_over_kills_of_both_daemons() {
 fn trust_is_asked_for_every_stream_of_a_session() {
     let (a, b, _relay, _) = pair();
     let _listener = listen(&b, &["echo", "--resume", "--exec", "cat"]);
+    // Nothing is sent to it as bare bytes, nor printed of it: `failure` wants an empty stdout.
+    let bare = a.failure(&["connect", "agent-b", "echo"]);
+    assert_eq!((&bare["code"], &bare["exit"]), (&"usage".into(), &2.into()));
+    assert_eq!(bare["message"], "the other side takes only sessions");
     let mut command = a.command(&["connect", "agent-b", "echo", "--resume", "--json"]);
     let mut child = command
         .stdin(Stdio::piped())

@@ -64,7 +64,7 @@ pub(super) async fn listen(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failed> {
     let request: ListenRequest = body(bytes)?;
-    let listener = state.node.listen(request.service.clone())?;
+    let listener = state.node.listen_as(request.service.clone(), request.protocol)?;
     let ready = ListenReady { schema: Schema::new(), service: request.service };
     let exposure = (Some(event("ready", &ready)), listener, state);
     Ok(respond(stream::unfold(exposure, |(first, mut listener, state)| async move {

@@ -40,13 +40,14 @@ pub struct StreamReply {
     /// Why not; absent: the stream is open.
     #[n(1)]
     pub refused: Option<Refusal>,
-    /// What the service speaks: [`PROTOCOL_HTTP`]; absent or unknown: bytes.
+    /// What the service speaks: a number of [`PROTOCOLS`]; absent or unknown: bytes.
     #[n(2)]
     pub protocol: Option<u32>,
 }
 
-/// HTTP/1.1, the opener being the client.
-const PROTOCOL_HTTP: u32 = 1;
+/// `spec/06-stream.md`.
+const PROTOCOLS: [(u32, Protocol); 3] =
+    [(1, Protocol::Http), (2, Protocol::Sessions), (3, Protocol::Datagrams)];
 
 /// A stream that the peer let in.
 #[derive(Debug)]
@@ -79,8 +80,8 @@ impl StreamReply {
     }
 
     fn yes(protocol: Protocol) -> Self {
-        let protocol = (protocol == Protocol::Http).then_some(PROTOCOL_HTTP);
-        Self { refused: None, protocol }
+        let known = PROTOCOLS.iter().find(|(_, p)| *p == protocol);
+        Self { refused: None, protocol: known.map(|(number, _)| *number) }
     }
 
     fn no(why: Refusal) -> Self {
@@ -89,10 +90,8 @@ impl StreamReply {
 
     /// What the service speaks, as far as this version knows it.
     pub(super) fn speaks(self) -> Protocol {
-        match self.protocol {
-            Some(PROTOCOL_HTTP) => Protocol::Http,
-            _ => Protocol::Bytes,
-        }
+        let known = PROTOCOLS.iter().find(|(number, _)| Some(*number) == self.protocol);
+        known.map(|(_, protocol)| *protocol).unwrap_or_default()
     }
 }
 
@@ -218,6 +217,8 @@ mod tests {
         assert_eq!(cbor::encode(&StreamReply::yes(Protocol::Bytes)), [0xa0]);
         assert_eq!(cbor::encode(&StreamReply::yes(Protocol::Http)), [0xa1, 0x02, 0x01]);
         assert_eq!(StreamReply::decode(&[0xa1, 0x02, 0x01]).unwrap().speaks(), Protocol::Http);
+        assert_eq!(StreamReply::decode(&[0xa1, 0x02, 0x02]).unwrap().speaks(), Protocol::Sessions);
+        assert_eq!(StreamReply::decode(&[0xa1, 0x02, 0x03]).unwrap().speaks(), Protocol::Datagrams);
         // What a later version may say.
         assert_eq!(StreamReply::decode(&[0xa1, 0x02, 0x07]).unwrap().speaks(), Protocol::Bytes);
         let no = StreamReply::no(Refusal::ScopeDenied);

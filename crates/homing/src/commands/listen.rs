@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use homing_api::streams::{IncomingStream, ListenRequest};
+use homing_api::streams::{IncomingStream, ListenRequest, Protocol};
 use homing_api::{ApiError, Client, Code};
 use homing_base::Service;
 use homing_core::session::Reason;
@@ -129,7 +129,8 @@ impl Serving {
     }
 
     async fn serve(self: &Arc<Self>, announced: &mut bool) -> Result<(), ApiError> {
-        let request = ListenRequest { service: self.service.clone() };
+        let request =
+            ListenRequest { service: self.service.clone(), protocol: self.protocol() };
         let mut events = self.client.listen(&request).await?;
         while let Some(event) = events.recv().await? {
             match event.event.as_str() {
@@ -151,6 +152,15 @@ impl Serving {
             }
         }
         Ok(())
+    }
+
+    /// What openers are told that it speaks.
+    fn protocol(&self) -> Protocol {
+        match (&self.sessions, &self.target) {
+            (Some(_), _) => Protocol::Sessions,
+            (None, Target::To(Place::Udp(_))) => Protocol::Datagrams,
+            (None, _) => Protocol::Bytes,
+        }
     }
 
     async fn one(&self, stream: IncomingStream) {

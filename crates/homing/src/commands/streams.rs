@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{OK, Outcome};
 use crate::output;
 use crate::pipes::carry::outcome;
-use crate::pipes::dial::{Dialler, Greeting, is_passing};
+use crate::pipes::dial::{Dialler, Greeting, expect_bytes, is_passing};
 use crate::pipes::end::End;
 use crate::pipes::place::PeerService;
 use crate::pipes::resume;
@@ -110,6 +110,7 @@ async fn attempt(
 ) -> Result<(), ApiError> {
     let timeout = session.answer_timeout();
     let stream = client.connect(&args.peer, args.service.as_str(), timeout).await?;
+    expect_bytes(&stream)?;
     carry(client, stream, input).await
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use homing_api::client::RawStream;
+use homing_api::streams::Protocol;
 use homing_api::{ApiError, Client, Code};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
@@ -39,8 +40,9 @@ impl Dialler {
     async fn once(&self, within: Duration) -> Result<RawStream, ApiError> {
         let PeerService { peer, service } = &self.to;
         let mut stream = self.client.connect(peer, service.as_str(), within).await?;
-        if let Some(greeting) = &self.greeting {
-            greeting.expect(&mut stream).await?;
+        match &self.greeting {
+            Some(greeting) => greeting.expect(&mut stream).await?,
+            None => expect_bytes(&stream)?,
         }
         Ok(stream)
     }
@@ -63,6 +65,18 @@ impl Dialler {
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
+}
+
+/// Bytes are to be carried as they are: a host that wants more than that is told apart before one is sent.
+pub(crate) fn expect_bytes(stream: &RawStream) -> Result<(), ApiError> {
+    let (takes, hint) = match stream.protocol {
+        Protocol::Sessions => ("sessions", "add --resume, or start it without: homing listen"),
+        Protocol::Datagrams => ("datagrams", "homing forward udp:PORT PEER:SERVICE"),
+        Protocol::Bytes | Protocol::Http => return Ok(()),
+    };
+    Err(ApiError::new(Code::Usage, format!("the other side takes only {takes}"))
+        .why("nothing was sent")
+        .hint(hint))
 }
 
 impl Greeting {
