@@ -117,6 +117,13 @@ fn every_bad_identity_file_has_its_code() {
         let start = home.failure(&["up", "--identity", path.to_str().unwrap()]);
         assert_eq!(start["code"], code, "{what} at start");
     }
+    let missing = home.path("typo.json");
+    for args in [&["up"][..], &["up", "--takeover"], &["daemon", "run"]] {
+        let start = home.failure(&[args, &["--identity", missing.to_str().unwrap()]].concat());
+        assert_eq!((&start["code"], &start["exit"]), (&"not_found".into(), &3.into()));
+        assert!(start["hint"].as_str().unwrap().starts_with("homing key init --identity "));
+        assert!(!missing.exists());
+    }
     let path = home.path("identity.json");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
     for args in [&["key", "check"][..], &["up"], &["key", "init"]] {

@@ -36,6 +36,9 @@ fn other_flags_than_the_running_daemons_are_a_conflict_not_a_silence() {
     let error = home.failure(&["up", "--set", "dht.enabled=false"]);
     assert_eq!(error["why"], "its dht.enabled is true, not false");
     assert_eq!(home.json(&["up", "--set", "dht.k=20"])["changed"], false);
+    let error = home.failure(&["up", "--listen", "127.0.0.1:49999"]);
+    assert_eq!(error["why"], "its listen is 127.0.0.1:0, not 127.0.0.1:49999");
+    assert_eq!(home.json(&["up", "--listen", "127.0.0.1:0"])["changed"], false);
     let error = home.failure(&["up", "--set", "dht.enbled=false"]);
     assert!(error["message"].as_str().unwrap().contains("did you mean dht.enabled?"), "{error}");
     assert_eq!(home.failure(&["daemon", "run"])["code"], "already_exists");

@@ -15,7 +15,7 @@ use homing_api::{ApiError, Client, Code};
 use homing_node::logs::{self, LogTarget};
 use homing_node::{Node, daemon};
 
-use super::start::{Settings, StartArgs};
+use super::start::{Settings, StartArgs, expect_key};
 use super::{OK, Outcome, config};
 use crate::output;
 use crate::session::Session;
@@ -75,6 +75,7 @@ pub(crate) async fn serve(
     serving: Serving,
     ready: impl FnOnce(Client),
 ) -> Outcome {
+    expect_key(serving.identity.as_deref())?;
     let level = config::resolved(session, &serving.settings)?.log.level;
     logs::init(&serving.log, &level).map_err(|e| {
         ApiError::new(Code::Internal, "the log cannot be written").why(e.to_string())

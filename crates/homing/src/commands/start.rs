@@ -43,7 +43,7 @@ pub(crate) struct StartArgs {
     /// The name to claim: 1 to 63 of a-z, 0-9 and inner hyphens
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<Name>,
-    /// The key file [default: identity.json in the home, made at the first start]
+    /// The key file, as homing key init makes it [default: identity.json in the home, made at the first start]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
     /// A relay, as `homing relay serve` prints it; may be repeated
@@ -187,13 +187,13 @@ pub(crate) async fn running(session: &Session) -> Result<Option<Info>, ApiError>
 /// The daemon runs: whether it is as asked for, and what can be added is.
 async fn keep(session: &Session, args: &StartArgs, info: &Info) -> Result<bool, ApiError> {
     let mut different = differences(args, info);
-    if !args.set.is_empty() {
+    if args.listen.is_some() || !args.set.is_empty() {
         different.extend(set_otherwise(args, &session.client()?.config().await?));
     }
     if !different.is_empty() {
         return Err(ApiError::new(Code::AlreadyExists, "the daemon runs with other settings")
             .why(different.join("; "))
-            .hint("homing down, then homing up with these flags"));
+            .hint("homing down, then homing up with these flags and those you started it with"));
     }
     let mut changed = false;
     for peer in &args.peer {
@@ -221,7 +221,7 @@ fn differences(args: &StartArgs, info: &Info) -> Vec<String> {
     list
 }
 
-/// Keys of `--set` that the running daemon has other values for.
+/// Keys of `--set` and `--listen` that the running daemon has other values for.
 fn set_otherwise(args: &StartArgs, running: &ConfigView) -> Vec<String> {
     let differs = |(name, text): &Setting| {
         let wanted = Key::find(name).and_then(|key| key.parse(text)).map(|v| v.to_string());
@@ -229,7 +229,19 @@ fn set_otherwise(args: &StartArgs, running: &ConfigView) -> Vec<String> {
         let now = now.map(|v| config::plain(&v.value)).unwrap_or_default();
         (wanted.as_deref() != Some(&now)).then(|| format!("its {name} is {now}, not {text}"))
     };
-    args.set.iter().filter_map(differs).collect()
+    let listen = args.listen.map(|listen| ("listen", listen.to_string()));
+    args.set.iter().chain(&listen).filter_map(differs).collect()
+}
+
+/// A key file that was named is there: a slip of the pen must not become another agent.
+pub(crate) fn expect_key(file: Option<&Path>) -> Result<(), ApiError> {
+    let Some(file) = file.filter(|file| matches!(file.try_exists(), Ok(false))) else {
+        return Ok(());
+    };
+    let file = file.display();
+    Err(ApiError::new(Code::NotFound, format!("there is no key file {file}"))
+        .why("only identity.json of the home is made by itself")
+        .hint(format!("homing key init --identity {file}")))
 }
 
 fn same_file(path: &Path) -> PathBuf {
@@ -238,6 +250,7 @@ fn same_file(path: &Path) -> PathBuf {
 
 /// Spawns the daemon and waits for its first word.
 async fn begin(session: &Session, args: &StartArgs) -> Result<bool, ApiError> {
+    expect_key(args.identity.as_deref())?;
     session.home.ensure().map_err(told)?;
     let mut child = spawn(session, args)?;
     let stdout = child.stdout.take().expect("stdout was asked for");
