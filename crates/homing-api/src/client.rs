@@ -206,7 +206,7 @@ impl Client {
                 "this program and the daemon speak different versions of the local API",
             )
             .why(format!("here: {API_MAJOR}, daemon: {}", describe_major(other)))
-            .hint("restart the daemon with this version: homing down && homing up")),
+            .hint("restart the daemon with this version: homing down, then homing up with the flags you started it with")),
         }
     }
 

@@ -76,10 +76,10 @@ items! {
         "two machines may hold one key: see homing events";
     "services_not_exposed" Warning after 0, None,
         "services of the previous run are not exposed",
-        "see homing expose list, repair services.json in the home, then: homing down && homing up";
+        "see homing expose list, repair services.json in the home, then: homing down, then homing up with the flags you started it with";
     "gateway_off" Warning after 0, None,
         "programs on this machine have no gateway",
-        "choose a free port: homing config set gateway.listen 127.0.0.1:0, then: homing down && homing up";
+        "choose a free port: homing config set gateway.listen 127.0.0.1:0, then: homing down, then homing up with the flags you started it with";
     "name_moved" Warning after 0, None,
         "a name is claimed by another agent than before",
         "the first one still counts here; homing name alias decides otherwise";

@@ -71,7 +71,7 @@ pub(crate) fn of_failure(what: &str, failure: &Failure, now: Wall) -> ApiError {
 pub(crate) fn dht_disabled() -> ApiError {
     ApiError::new(Code::DhtDisabled, "this node takes no part in the DHT")
         .why("dht.enabled is false")
-        .hint("homing config set dht.enabled true, then: homing down && homing up")
+        .hint("homing config set dht.enabled true, then: homing down, then homing up with the flags you started it with")
 }
 
 fn not_found(what: &str, asked: usize) -> ApiError {

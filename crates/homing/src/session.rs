@@ -72,7 +72,7 @@ impl Session {
         let Some(there) = self.client.get().and_then(Client::daemon_version) else { return };
         if there != here {
             output::say(&format!(
-                "note: the daemon is homing {there}, this is {here}; restart it: homing down && homing up"
+                "note: the daemon is homing {there}, this is {here}; restart it: homing down, then homing up with the flags you started it with"
             ));
         }
     }

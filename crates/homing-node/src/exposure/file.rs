@@ -56,7 +56,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>, ApiError> {
     let damaged = |why: String| {
         ApiError::new(Code::ConfigInvalid, format!("{} is damaged", path.display()))
             .why(why)
-            .hint("repair it, or move it away and expose anew; then: homing down && homing up")
+            .hint("repair it, or move it away and expose anew; then: homing down, then homing up with the flags you started it with")
     };
     let text = match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -61,6 +61,6 @@ pub(crate) async fn gateway(session: &Session) -> Result<ServedGateway, ApiError
     session.client()?.info().await?.gateway.ok_or_else(|| {
         ApiError::new(Code::NotFound, "this daemon serves no gateway")
             .why("gateway.enabled is false, or its port could not be had: homing info says which")
-            .hint("homing config set gateway.enabled true, then: homing down && homing up")
+            .hint("homing config set gateway.enabled true, then: homing down, then homing up with the flags you started it with")
     })
 }
