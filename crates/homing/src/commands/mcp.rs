@@ -35,7 +35,7 @@ pub(crate) const SERVICE: &str = "mcp";
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
-    after_help = "Examples:\n  homing mcp expose -- npx -y @modelcontextprotocol/server-everything\n  homing mcp install agent-b --client claude-code --write\n  homing mcp connect agent-b/files"
+    after_help = "Examples:\n  homing mcp expose -- npx -y @modelcontextprotocol/server-everything\n  homing mcp install agent-b --client claude-code --write\n  homing mcp connect agent-b/docs"
 )]
 pub(crate) struct McpArgs {
     #[command(subcommand)]
@@ -46,17 +46,17 @@ pub(crate) struct McpArgs {
 enum McpCommand {
     /// Offer an MCP server to trusted peers, across restarts
     #[command(
-        after_help = "Examples:\n  homing mcp expose -- uvx mcp-server-git          # one process per client\n  homing mcp expose --name files -- ./files.py\n  homing mcp expose --url http://127.0.0.1:8000/mcp\n  homing expose list                               # and: homing expose rm mcp"
+        after_help = "Examples:\n  homing mcp expose -- uvx mcp-server-git          # one process per client\n  homing mcp expose --name docs -- ./docs.py\n  homing mcp expose --url http://127.0.0.1:8000/mcp\n  homing expose list                               # and: homing expose rm mcp"
     )]
     Expose(expose::ExposeArgs),
     /// A peer's MCP server on standard input and output, as MCP clients start it
     #[command(
-        after_help = "Examples:\n  homing mcp connect agent-b\n  homing mcp connect agent-b/files --retry"
+        after_help = "Examples:\n  homing mcp connect agent-b\n  homing mcp connect agent-b/docs --retry"
     )]
     Connect(connect::ConnectArgs),
     /// The entry by which an MCP client starts `mcp connect`
     #[command(
-        after_help = "Examples:\n  homing mcp install agent-b                         # print it\n  homing mcp install agent-b/files --client claude-desktop --write\n  homing mcp install agent-b --client vscode --write"
+        after_help = "Examples:\n  homing mcp install agent-b                         # print it\n  homing mcp install agent-b/docs --client claude-desktop --write\n  homing mcp install agent-b --client vscode --write"
     )]
     Install(install::InstallArgs),
     /// This agent's own operations as an MCP server on standard input and output
