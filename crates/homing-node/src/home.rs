@@ -4,20 +4,21 @@
 //! ~/.homing/           0700
 //! ├── identity.json    0600   the key; the only file that must not be lost
 //! ├── config.toml             what the user set
-//! ├── registry.db             the registry role's entities
+//! ├── registry.db     0600   the registry role's entities
 //! ├── card.json               the agent card that was published
 //! ├── services.json   0600   what is exposed
-//! ├── homing.db               what was promised: own record, trust, names, peers
+//! ├── homing.db       0600   what was promised: own record, trust, names, peers
 //! ├── homing.sock      0600   the local API (elsewhere with HOMING_SOCKET)
 //! ├── daemon.log              JSON lines
 //! └── daemon.pid              process id of the daemon that holds the lock on this very file
 //! ```
 //! The lock is `flock` on `daemon.pid`: it ends with its process however that ends, so there is no
-//! stale state to clean up. A stale socket is removed under the lock only.
+//! stale state to clean up. A stale socket is removed under the lock only. A `.homing` that others may enter is
+//! closed to them; a directory of any other name is left as its owner made it, its files are 0600 all the same.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -132,13 +133,17 @@ impl Home {
         }
     }
 
-    /// Makes the directory (0700) unless it is there.
+    /// Makes the directory (0700) unless it is there. One that is named `.homing` and ours becomes 0700.
     ///
     /// # Errors
     /// [`HomeError::Directory`] when it cannot be made or is something else.
     pub fn ensure(&self) -> Result<(), HomeError> {
         let failed = |source| HomeError::Directory { path: self.dir.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
+        if self.dir.file_name().is_some_and(|name| name == ".homing") {
+            tighten(&self.dir, 0o700).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Takes the home for this process, until the lock is dropped.
@@ -176,6 +181,31 @@ impl Home {
             Ok(_) => None,
             Err((file, _)) => Some(read_pid(file)),
         }
+    }
+}
+
+/// Makes a database file and those beside it (`-wal`, `-shm`) the owner's alone; SQLite gives the mode of the first
+/// to the others that it makes.
+pub(crate) fn private_database(path: &Path) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    for end in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(end);
+        match tighten(Path::new(&file), 0o600) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes from others what they may do with `path`, if it is ours.
+fn tighten(path: &Path, mode: u32) -> io::Result<()> {
+    let found = std::fs::metadata(path)?;
+    let ours = found.uid() == nix::unistd::geteuid().as_raw();
+    match ours && found.mode() & 0o077 != 0 {
+        true => std::fs::set_permissions(path, Permissions::from_mode(mode)),
+        false => Ok(()),
     }
 }
 

@@ -106,6 +106,30 @@ async fn bad_configuration_starts_nothing() {
     assert_eq!(told.code, Code::ConfigInvalid);
 }
 
+#[tokio::test]
+async fn others_read_neither_the_databases_nor_the_home() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join(".homing");
+    std::fs::create_dir(&home).unwrap();
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(&home, 0o755);
+    for _ in 0..2 {
+        let node = start(&home, "agent").await;
+        for file in ["homing.db", "homing.db-wal", "homing.db-shm"] {
+            assert_eq!(mode(&home.join(file)), 0o600, "{file}");
+        }
+        assert_eq!(mode(&home), 0o700);
+        node.stop().await.unwrap();
+        drop(node);
+        // As an earlier version left it.
+        open(&home.join("homing.db"), 0o644);
+    }
+}
+
 #[test]
 fn a_home_that_cannot_be_made_is_named() {
     let dir = tempfile::tempdir().unwrap();

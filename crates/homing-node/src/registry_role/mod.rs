@@ -51,7 +51,10 @@ impl RegistryRole {
         home: &Home,
     ) -> Result<(Self, Prepared), RegistryStartError> {
         let storage: Arc<dyn Storage> = match &wanted.database {
-            RegistryDatabase::Embedded => Arc::new(SqliteStorage::open(home.registry())?),
+            RegistryDatabase::Embedded => {
+                let _ = crate::home::private_database(&home.registry());
+                Arc::new(SqliteStorage::open(home.registry())?)
+            }
             RegistryDatabase::Postgres(url) => Arc::new(PostgresStorage::connect(url).await?),
         };
         let addr = wanted.listen;

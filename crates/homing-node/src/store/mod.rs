@@ -81,7 +81,7 @@ pub struct Contents {
 }
 
 impl Store {
-    /// Opens the store at `path`, makes or migrates its tables, and reads everything back.
+    /// Opens the store at `path` (0600, as the files beside it), makes or migrates its tables, and reads everything back.
     /// Blocks for a few milliseconds.
     ///
     /// # Errors
@@ -89,6 +89,8 @@ impl Store {
     /// newer version wrote it, [`StoreError::Sqlite`] when it cannot be opened or is no database.
     pub fn open(path: &Path, owner: NodeId, now: Now) -> Result<(Self, Contents), StoreError> {
         let failed = |source| StoreError::Sqlite { path: path.into(), source };
+        // What keeps it from being private keeps SQLite from opening it, which says it better.
+        let _ = crate::home::private_database(path);
         let mut connection = open_connection(path).map_err(failed)?;
         schema::prepare(&mut connection, path)?;
         schema::claim(&connection, path, owner)?;
