@@ -37,6 +37,7 @@ mod problem;
 mod registry_role;
 pub mod relay;
 mod relay_role;
+mod shares;
 pub mod store;
 pub mod streams;
 pub mod transport;

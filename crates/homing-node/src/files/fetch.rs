@@ -1,7 +1,8 @@
 //! The receiver's side: fetches what was offered, as often as it takes.
 //!
 //! One task looks at the offers in the inbox and has at most [`FETCHED_MAX`] fetched at once, each again after
-//! 1 s, 2 s … 60 s when something broke; progress starts the count anew.
+//! 1 s, 2 s … 60 s when something broke; [`PROGRESS_BYTES`] start the count anew. From one peer comes one file at
+//! a time, and not slower than [`PACE_BYTES`] per [`PACE`], or its place goes to another.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +31,13 @@ const LOOK: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait between two attempts.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// So much in one attempt is progress: each attempt hashes again what is there.
+const PROGRESS_BYTES: u64 = 1 << 20;
+/// In each such span …
+const PACE: Duration = Duration::from_secs(60);
+/// … so much comes, or the attempt ends.
+const PACE_BYTES: u64 = 64 << 10;
 
 type Key = (NodeId, MessageId);
 
@@ -63,8 +71,11 @@ impl Node {
                 if running.len() >= FETCHED_MAX {
                     break;
                 }
+                if attempts.iter().any(|((from, _), a)| a.running && *from == offer.from) {
+                    continue;
+                }
                 let attempt = attempts.entry(key_of(offer)).or_default();
-                if attempt.running || attempt.again > self.shared.clock.mono() {
+                if attempt.again > self.shared.clock.mono() {
                     continue;
                 }
                 attempt.running = true;
@@ -168,6 +179,7 @@ async fn attempt(
         }
         let mut to = tokio::fs::File::from_std(file.try_clone()?);
         let mut buffer = vec![0; CHUNK_BYTES];
+        let mut pace = (tokio::time::Instant::now() + PACE, at + PACE_BYTES);
         while at < size {
             let most = usize::try_from(size - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
             let read = timeout(SILENCE_MAX, stream.read(&mut buffer[..most])).await??;
@@ -178,7 +190,12 @@ async fn attempt(
             to.flush().await?;
             sha256.update(&buffer[..read]);
             at += read as u64;
-            *progress = true;
+            *progress = at - start >= PROGRESS_BYTES;
+            if at >= pace.1 {
+                pace = (tokio::time::Instant::now() + PACE, at + PACE_BYTES);
+            } else if tokio::time::Instant::now() > pace.0 {
+                return Ok(broke(&"it comes too slowly", *progress));
+            }
         }
     }
     if *sha256.finalize() != offer.sha256 {
@@ -186,7 +203,7 @@ async fn attempt(
         place.discard(from, id);
         return Ok(match start {
             0 => Ended::Never(Verdict::Corrupt),
-            _ => broke(&"what had arrived before was damaged", true),
+            _ => broke(&"what had arrived before was damaged", false),
         });
     }
     let (there, offer) = (place.clone(), offer.clone());

@@ -102,10 +102,15 @@ fn is_same(path: &Path, offer: &FileOffer) -> bool {
     plain && sha256().is_some_and(|sha256| *sha256.finalize() == offer.sha256)
 }
 
-/// A peer's name for a file as one plain name: the last part, without control characters, leading dots or spaces.
+/// A peer's name for a file as one plain name: the last part, without control characters, those that turn or hide
+/// what is shown (Unicode's bidirectional and zero-width ones), leading dots or spaces.
 pub(super) fn harmless(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let clean = |c: char| if c.is_control() || "<>:\"|?*".contains(c) { '_' } else { c };
+    let hides = |c| matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
+    let clean = |c: char| match c.is_control() || hides(c) || "<>:\"|?*".contains(c) {
+        true => '_',
+        false => c,
+    };
     let name: String = last.chars().map(clean).collect();
     let mut name = name.trim_start_matches(['.', ' ', '-']).trim_end_matches([' ', '.']).to_owned();
     while name.len() > NAME_BYTES_MAX {
@@ -149,6 +154,8 @@ mod tests {
             (".bashrc", "bashrc"),
             ("-rf", "rf"),
             ("a\nb\0c", "a_b_c"),
+            ("x\u{202E}fdp.exe", "x_fdp.exe"),
+            ("\u{2066}a\u{200B}b\u{FEFF}", "_a_b_"),
             ("", "file"),
             ("dir/", "file"),
             ("Bericht März.pdf", "Bericht März.pdf"),

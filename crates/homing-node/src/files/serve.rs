@@ -16,9 +16,10 @@ use tracing::{debug, info, warn};
 
 use super::{
     ANSWER_BYTES, ANSWER_CHANGED, ANSWER_UNKNOWN, CHUNK_BYTES, REQUEST_BYTES, SERVED_MAX,
-    SILENCE_MAX, modified_ns,
+    SERVED_PER_PEER, SILENCE_MAX, modified_ns,
 };
 use crate::node::Node;
+use crate::shares::Shares;
 use crate::streams::Stream;
 
 impl Node {
@@ -30,7 +31,10 @@ impl Node {
             Err(error) => return warn!(%error, "files are not served"),
         };
         let slots = Arc::new(tokio::sync::Semaphore::new(SERVED_MAX));
+        let shares = Shares::of(SERVED_PER_PEER);
         while let Some(stream) = listener.accept().await {
+            // What it asks beyond its share ends at once; it asks again later.
+            let Some(share) = shares.take(stream.peer()) else { continue };
             let slot = slots.clone().acquire_owned().await.expect("never closed");
             let node = self.clone();
             tokio::spawn(async move {
@@ -38,7 +42,7 @@ impl Node {
                 if let Err(error) = serve(&node, stream).await {
                     debug!(%peer, %error, "a file was not fetched whole");
                 }
-                drop(slot);
+                drop((slot, share));
             });
         }
     }
