@@ -73,7 +73,12 @@ fn wanted_format(args: &[OsString]) -> Format {
 fn usage(error: &clap::Error, args: &[OsString]) -> ApiError {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let hint = help_hint(args);
-        return ApiError::new(Code::Usage, "a command is missing").hint(hint);
+        // `expose` has both, and is mostly used with its argument.
+        let what = match hint.as_str() {
+            "homing expose --help" => "TARGET",
+            _ => "a command",
+        };
+        return ApiError::new(Code::Usage, format!("{what} is missing")).hint(hint);
     }
     let message = match (error.kind(), context(error, ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with('-') => {

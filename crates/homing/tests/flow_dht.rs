@@ -74,6 +74,7 @@ fn a_lookup_shows_its_steps_and_what_it_found() {
     // A key that nobody holds: the steps are shown, and the exit code says not found.
     let nothing = first.run(&["dht", "lookup", &"5a".repeat(32)]);
     assert_eq!(nothing.code, 3, "{nothing:?}");
+    assert!(nothing.stderr.contains("the DHT holds nothing about 5a5a"), "{nothing:?}");
     assert!(
         nothing.stdout.contains("HOP") && nothing.stdout.contains("nothing was found"),
         "{nothing:?}"

@@ -93,9 +93,10 @@ impl Key {
         let last = name.rsplit('.').next().unwrap_or(name);
         let candidates = KEYS.iter().map(|key| {
             let own_last = key.name.rsplit('.').next().unwrap_or(key.name);
-            (distance(name, key.name).min(distance(last, own_last) + 1), key.name)
+            let whole = distance(name, key.name);
+            (whole.min(distance(last, own_last) + 1), whole, key.name)
         });
-        let (distance, nearest) = candidates.min()?;
+        let (distance, _, nearest) = candidates.min()?;
         (distance <= 1 + name.len() / 4).then_some(nearest)
     }
 
@@ -145,6 +146,12 @@ impl Kind {
             Kind::List => "a list of strings",
         }
     }
+}
+
+/// The one of `names` that somebody who wrote `text` probably meant.
+pub(crate) fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let (distance, nearest) = names.map(|name| (distance(text, name), name)).min()?;
+    (distance < text.len() && distance <= 1 + text.len() / 4).then_some(nearest)
 }
 
 /// Levenshtein distance: insertions, deletions and replacements between two words.

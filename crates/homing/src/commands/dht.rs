@@ -9,6 +9,7 @@ use homing_api::dht::{
 };
 
 use super::{OK, Outcome};
+use crate::output;
 use crate::render::{Table, fields, time, words};
 use crate::session::Session;
 
@@ -97,7 +98,11 @@ async fn lookup(session: &Session, key: &str) -> Outcome {
     let found = session.client()?.dht_lookup(key, timeout).await?;
     let names = || found.values.iter().map(|v| v.peer.node_id.to_string()).collect();
     session.out.result(&found, names, || lookup_text(&found));
-    Ok(if found.values.is_empty() { Code::NotFound.exit() } else { OK })
+    if found.values.is_empty() {
+        output::say(&format!("the DHT holds nothing about {key}"));
+        return Ok(Code::NotFound.exit());
+    }
+    Ok(OK)
 }
 
 fn lookup_text(found: &DhtLookup) -> String {

@@ -6,7 +6,7 @@ use homing_api::dht::DhtBrief;
 use homing_api::{ApiError, Code};
 
 use super::{OK, Outcome};
-use crate::render::{fields, time};
+use crate::render::{fields, time, words};
 use crate::session::Session;
 
 /// Who and where this agent is
@@ -65,8 +65,8 @@ fn dht(dht: &DhtBrief) -> String {
     let role = dht.role.as_str();
     match (dht.contacts, dht.joined) {
         (0, _) => format!("{role}, nobody known yet"),
-        (n, true) => format!("{role}, {n} contacts"),
-        (n, false) => format!("{role}, {n} contacts, none has answered yet"),
+        (n, true) => format!("{role}, {}", words::count(n, "contact")),
+        (n, false) => format!("{role}, {}, none has answered yet", words::count(n, "contact")),
     }
 }
 

@@ -87,7 +87,8 @@ fn table(status: &Status) -> String {
         false => table.render(),
     };
     if !passers_by.is_empty() {
-        text.push_str(&format!("and {} nodes of the DHT: homing dht peers\n", passers_by.len()));
+        let nodes = words::count(passers_by.len() as u64, "node");
+        text.push_str(&format!("and {nodes} of the DHT: homing dht peers\n"));
     }
     if !status.online {
         text.push_str("this agent is not reachable: homing doctor\n");

@@ -59,6 +59,11 @@ pub(crate) fn services(services: &Option<Vec<Service>>) -> String {
     services.as_ref().map_or_else(|| "all".to_owned(), |s| list(s))
 }
 
+/// `1 node`, `2 nodes`.
+pub(crate) fn count(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 fn list(services: &[Service]) -> String {
     let texts: Vec<_> = services.iter().map(Service::as_str).collect();
     texts.join(", ")

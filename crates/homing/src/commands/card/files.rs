@@ -69,7 +69,11 @@ pub(crate) fn save(file: &Path, bytes: &[u8]) -> Result<(), ApiError> {
     write().map_err(|e: io::Error| {
         std::fs::remove_file(&beside).ok();
         let message = format!("{} cannot be written", file.display());
-        ApiError::new(Code::PermissionDenied, message).why(e.to_string())
+        let code = match e.kind() {
+            io::ErrorKind::NotFound => Code::NotFound,
+            _ => Code::PermissionDenied,
+        };
+        ApiError::new(code, message).why(e.to_string())
     })
 }
 

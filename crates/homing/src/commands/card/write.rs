@@ -14,6 +14,7 @@ use super::files::{CardFile, identity, no_card, read, save};
 use super::{InitArgs, PublishArgs};
 use crate::commands::{OK, Outcome};
 use crate::output::say;
+use crate::render::words;
 use crate::session::Session;
 
 pub(super) async fn init(session: &Session, args: &InitArgs) -> Outcome {
@@ -114,9 +115,10 @@ fn lint_text(name: &str, found: &Lint) -> String {
     };
     let mut text: String = found.errors.iter().map(|p| line("error  ", p)).collect();
     text.extend(found.warnings.iter().map(|p| line("warning", p)));
-    let (errors, warnings) = (found.errors.len(), found.warnings.len());
-    let mark = if errors == 0 { "✓" } else { "✗" };
-    text + &format!("{mark} {name}: {errors} errors, {warnings} warnings\n")
+    let errors = words::count(found.errors.len() as u64, "error");
+    let warnings = words::count(found.warnings.len() as u64, "warning");
+    let mark = if found.errors.is_empty() { "✓" } else { "✗" };
+    text + &format!("{mark} {name}: {errors}, {warnings}\n")
 }
 
 pub(super) async fn publish(session: &Session, args: PublishArgs) -> Outcome {
