@@ -82,6 +82,16 @@ fn typos_name_what_was_meant() {
 }
 
 #[test]
+fn what_is_missing_is_named() {
+    let home = Home::new();
+    for (command, message) in [("expose", "TARGET is missing"), ("topic", "a command is missing")] {
+        let done = home.run(&[command]);
+        assert_eq!(done.code, 2);
+        assert!(done.stderr.contains(message), "{done:?}");
+    }
+}
+
+#[test]
 fn a_revocation_needs_a_yes_when_nobody_can_be_asked() {
     let home = Home::new();
     let error = home.failure(&["trust", "revoke", "agent-b"]);
@@ -148,6 +158,8 @@ fn a_bad_configuration_is_named_and_nothing_is_written() {
     let error = home.failure(&["config", "set", "nmae", "x"]);
     assert_eq!((&error["code"], &error["exit"]), (&"config_invalid".into(), &10.into()));
     assert_eq!(error["hint"], "did you mean name?");
+    let error = home.failure(&["config", "set", "registy.peers", "x"]);
+    assert_eq!(error["hint"], "did you mean registry.peers?");
     assert_eq!(home.failure(&["config", "set", "name", "Not A Name"])["exit"], 10);
     assert!(!home.path("config.toml").exists());
 
@@ -164,6 +176,7 @@ fn configuration_is_set_read_and_removed() {
     assert_eq!(home.json(&["config", "set", "name", "planner"])["changed"], true);
     assert_eq!(home.json(&["config", "set", "name", "planner"])["changed"], false);
     let entry = home.json(&["config", "get", "name"]);
+    assert_eq!(entry["schema"], "homing.config_value/v1");
     assert_eq!((&entry["value"], &entry["origin"]), (&"planner".into(), &"file".into()));
     let mut command = home.command(&["config", "get", "name", "--json"]);
     let done = support::finished(command.env("HOMING_NAME", "other").output().unwrap());

@@ -112,6 +112,9 @@ fn a_message_waits_for_a_peer_that_is_away_and_survives_both_daemons() {
         let shown = b.run(&["recv", "--peek", "--json", "--from", "my-agent"]);
         assert_eq!(texts(&lines(&shown.stdout)), ["four"]);
     }
+    // IDs alone are not the message.
+    let ids = b.run(&["recv", "-o", "name"]).stdout;
+    assert_eq!((ids.lines().count(), ids.contains("four")), (1, false), "{ids}");
     assert_eq!(b.run(&["recv"]).stdout.matches("four").count(), 1);
     assert!(a.run(&["outbox"]).stdout.contains("everything was delivered"));
 }

@@ -68,6 +68,14 @@ struct Entry {
     about: &'static str,
 }
 
+/// `homing.config_value/v1`.
+#[derive(Debug, Serialize)]
+struct One<'e> {
+    schema: &'static str,
+    #[serde(flatten)]
+    entry: &'e Entry,
+}
+
 /// `homing.config_list/v1`.
 #[derive(Debug, Serialize)]
 struct Listing {
@@ -76,7 +84,7 @@ struct Listing {
     values: Vec<Entry>,
 }
 
-/// `homing.config_value/v1`, `homing.config_file/v1`.
+/// `homing.config_file/v1`.
 #[derive(Debug, Serialize)]
 struct FileFacts {
     schema: &'static str,
@@ -142,7 +150,8 @@ fn one(session: &Session, key: &str) -> Outcome {
     let setting = settings.iter().find(|s| s.key == found.name).expect("every key has a setting");
     let entry = entry(setting);
     let text = plain(&entry.value);
-    session.out.result(&entry, || vec![text.clone()], || format!("{text}\n"));
+    let one = One { schema: "homing.config_value/v1", entry: &entry };
+    session.out.result(&one, || vec![text.clone()], || format!("{text}\n"));
     Ok(OK)
 }
 

@@ -46,6 +46,14 @@ struct Attempt {
     error: Option<Code>,
 }
 
+/// `homing.ping_attempt/v1`: a line of `-o jsonl`.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    attempt: &'a Attempt,
+}
+
 /// `homing.ping/v1`.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -160,7 +168,8 @@ impl Run<'_> {
 
     fn keep(&mut self, attempt: Attempt) {
         if self.session.out.format == output::Format::Jsonl {
-            self.session.out.line(&attempt);
+            let schema = "homing.ping_attempt/v1";
+            self.session.out.line(&Line { schema, attempt: &attempt });
         }
         self.attempts.push(attempt);
     }

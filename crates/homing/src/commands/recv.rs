@@ -8,7 +8,7 @@ use homing_api::{ApiError, Code};
 use tokio::time::{Instant, timeout_at};
 
 use super::{OK, Outcome};
-use crate::output;
+use crate::output::{self, Format};
 use crate::session::Session;
 
 /// Messages that trusted peers have sent
@@ -23,7 +23,7 @@ pub(crate) struct RecvArgs {
     /// Only from this peer: name, address or node ID
     #[arg(long, value_name = "PEER")]
     from: Option<String>,
-    /// Leave them in the inbox
+    /// Leave them in the inbox; -o name does too, as it prints only their IDs
     #[arg(long)]
     peek: bool,
     /// Stop after this many
@@ -41,7 +41,7 @@ pub(crate) async fn run(session: &Session, args: &RecvArgs) -> Outcome {
     let count = args.count.map_or(usize::MAX, |count| count as usize);
     for message in unread.iter().take(count) {
         show(session, message);
-        if !args.peek {
+        if !args.peek && shows_bodies(session) {
             acknowledge(session, message).await?;
         }
     }
@@ -76,12 +76,17 @@ pub(crate) async fn follow(
         let message: InboxMessage = serde_json::from_str(&event.data)
             .map_err(|e| ApiError::new(Code::Internal, format!("a message: {e}")))?;
         show(session, &message);
-        if !peek {
+        if !peek && shows_bodies(session) {
             acknowledge(session, &message).await?;
         }
         seen += 1;
     }
     Ok(OK)
+}
+
+/// What was not shown was not received.
+fn shows_bodies(session: &Session) -> bool {
+    session.out.format != Format::Name
 }
 
 async fn acknowledge(session: &Session, message: &InboxMessage) -> Result<(), ApiError> {
@@ -93,6 +98,9 @@ async fn acknowledge(session: &Session, message: &InboxMessage) -> Result<(), Ap
 fn show(session: &Session, message: &InboxMessage) {
     if session.out.format.is_json() {
         return session.out.line(message);
+    }
+    if !shows_bodies(session) {
+        return output::print(&format!("{}\n", message.id));
     }
     let body = match (&message.text, &message.json, &message.file) {
         (Some(text), ..) => harmless(text.trim_end_matches('\n')),
