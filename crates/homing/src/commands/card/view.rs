@@ -1,6 +1,7 @@
 //! `card show`, `get`: a card that somebody published, and what its signature is worth.
 
 use std::path::Path;
+use std::time::Duration;
 
 use homing_api::peers::Resolution;
 use homing_api::{ApiError, Client, Code};
@@ -11,12 +12,17 @@ use homing_registry::cards::{Card, Dialect, FetchError, Fetcher, FetcherConfig, 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep};
 
 use super::files::{CardFile, hex, no_card, not_fetched, read, save, whole};
 use super::{FetchArgs, ShowArgs};
 use crate::commands::{OK, Outcome};
 use crate::render::fields;
 use crate::session::Session;
+
+/// How long a new record may be on its way here after its card is served.
+const RECORD_LAG_MAX: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A card that was found, and what its signature can be checked against.
 struct Found {
@@ -144,14 +150,40 @@ async fn find(session: &Session, what: &str, fetcher: &Fetcher) -> Result<Found,
 /// The card that an agent's record names: from the web, or through its tunnel.
 async fn of_peer(session: &Session, peer: &str, fetcher: &Fetcher) -> Result<Found, ApiError> {
     let client = session.client()?;
-    let record = client.resolve(peer, session.answer_timeout()).await?;
+    let mut record = client.resolve(peer, session.answer_timeout()).await?;
+    let deadline = Instant::now() + RECORD_LAG_MAX;
+    loop {
+        let found = named_by(&record, session, peer, fetcher).await;
+        if !matches!(&found, Err(error) if error.code == Code::SignatureInvalid) {
+            return found;
+        }
+        // The card may be newer than the record that is known here: then that one comes.
+        let old = record.sequence;
+        while record.sequence == old {
+            if Instant::now() >= deadline {
+                return found;
+            }
+            sleep(LOOK_EVERY).await;
+            record = client.resolve(peer, session.answer_timeout()).await?;
+        }
+    }
+}
+
+/// The card that this record names.
+async fn named_by(
+    record: &Resolution,
+    session: &Session,
+    peer: &str,
+    fetcher: &Fetcher,
+) -> Result<Found, ApiError> {
+    let client = session.client()?;
     let Some(named) = record.card.clone() else {
         return Err(ApiError::new(Code::NotFound, format!("{peer} has no card"))
             .why("its record names none"));
     };
     let is_path = named.url.is_empty() || named.url.starts_with('/');
     let bytes = if is_path {
-        through_tunnel(session, client, peer, &record, &named.url).await?
+        through_tunnel(session, client, peer, record, &named.url).await?
     } else {
         let got = fetcher.get(&named.url).await.map_err(|e| not_fetched(&named.url, &e))?;
         got.bytes.to_vec()
