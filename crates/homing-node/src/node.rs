@@ -244,19 +244,24 @@ impl Node {
 
     /// Asks the core for something about `what`.
     pub(crate) async fn command(&self, what: &str, command: Command) -> Result<Answer, ApiError> {
-        let answer = self.raw_command(command).await?;
-        answer.map_err(|failure| {
-            let error = problem::of_failure(what, &failure, self.shared.clock.now().wall);
-            let error = match self.shared.health.text_of("clock_skew") {
-                Some(skew) => problem::with_wrong_clock(error, &failure, &skew),
-                None => error,
-            };
-            let transport = &self.shared.transport;
-            match transport.facts().online {
-                true => error,
-                false => problem::with_dead_relays(error, &failure, &transport.relays()),
-            }
-        })
+        let failure = match self.raw_command(command).await? {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let error = problem::of_failure(what, &failure, self.shared.clock.now().wall);
+        let error = match self.shared.health.text_of("clock_skew") {
+            Some(skew) => problem::with_wrong_clock(error, &failure, &skew),
+            None => error,
+        };
+        let transport = &self.shared.transport;
+        let error = match transport.facts().online {
+            true => error,
+            false => problem::with_dead_relays(error, &failure, &transport.relays()),
+        };
+        match failure {
+            Failure::NotFound { .. } => Err(self.with_nearest_name(what, error).await?),
+            _ => Err(error),
+        }
     }
 
     pub(crate) async fn raw_command(

@@ -36,6 +36,9 @@ fn handshake_by_name_approve_by_node_id_then_ping() {
 
     let ping = a.json(&["ping", "agent-b", "-c", "2", "-i", "100ms"]);
     assert_eq!((&ping["sent"], &ping["received"]), (&2.into(), &2.into()));
+    let line = a.run(&["ping", "agent-b", "-c", "1", "-o", "jsonl"]).stdout;
+    assert!(line.starts_with("{\"schema\":\"homing.ping_attempt/v1\",\"seq\":1"), "{line}");
+    assert_eq!(a.failure(&["ping", "agnet-b"])["hint"], "did you mean agent-b?");
     let shown = b.run(&["ping", "my-agent", "-c", "1"]).stdout;
     assert!(shown.starts_with("PING my-agent (fd") && shown.contains("\nseq=1 "), "{shown}");
     a.until_ok(&["wait", "direct", "agent-b", "--timeout", "30s"]);

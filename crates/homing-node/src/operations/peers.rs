@@ -16,6 +16,7 @@ use homing_core::view::{DhtView, PeerView};
 use homing_core::{Answer, Command};
 
 use super::{explained, millis, status_of, view_of};
+use crate::config::keys::nearest;
 use crate::config::peer_hint;
 use crate::events::summary;
 use crate::node::{Node, peer_ref, unexpected};
@@ -170,6 +171,27 @@ impl Node {
             })
             .await?;
         Ok(Aliases { schema: Schema::new(), names })
+    }
+
+    /// `error` about `what`, with the known name that was probably meant.
+    pub(crate) async fn with_nearest_name(
+        &self,
+        what: &str,
+        error: ApiError,
+    ) -> Result<ApiError, ApiError> {
+        let now = self.now();
+        let names = self
+            .query(move |agent| {
+                let claimed = agent.peers(now).into_iter().filter_map(|view| view.name);
+                let given = agent.aliases().into_iter().map(|(name, _)| name);
+                given.chain(claimed).collect::<Vec<Name>>()
+            })
+            .await?;
+        let nearest = nearest(what, names.iter().map(Name::as_str));
+        Ok(match nearest.filter(|name| *name != what) {
+            Some(name) => error.hint(format!("did you mean {name}?")),
+            None => error,
+        })
     }
 
     /// Calls a peer by a local name, or stops doing so.
