@@ -83,8 +83,10 @@ async fn bytes_go_both_ways_and_each_end_ends_by_itself() {
 #[tokio::test]
 async fn raw_streams_travel_through_the_local_api() {
     let (_homes, a, b) = friends().await;
-    let mut arrivals =
-        client(&a).listen(&ListenRequest { service: service("8080"), protocol: Default::default() }).await.unwrap();
+    let mut arrivals = client(&a)
+        .listen(&ListenRequest { service: service("8080"), protocol: Default::default() })
+        .await
+        .unwrap();
     assert_eq!(arrivals.recv().await.unwrap().unwrap().event, "ready");
     let mut outgoing = client(&b).connect("agent-a", "8080", PATIENCE).await.unwrap();
     let event = arrivals.recv().await.unwrap().unwrap();
@@ -157,7 +159,10 @@ async fn a_grant_for_one_service_is_for_that_service() {
 #[tokio::test]
 async fn revoking_severs_live_streams_at_once() {
     let (_homes, a, b) = friends().await;
-    let _exposed = client(&a).listen(&ListenRequest { service: service("mcp"), protocol: Default::default() }).await.unwrap();
+    let _exposed = client(&a)
+        .listen(&ListenRequest { service: service("mcp"), protocol: Default::default() })
+        .await
+        .unwrap();
     let mut listener = a.listen(service("raw")).unwrap();
     let mut stream = b.connect("agent-a", &service("raw"), PATIENCE).await.unwrap();
     stream.send.write_all(b"hello").await.unwrap();
@@ -183,7 +188,10 @@ async fn revoking_severs_live_streams_at_once() {
 #[tokio::test]
 async fn a_severed_stream_says_so_through_the_local_api() {
     let (_homes, a, b) = friends().await;
-    let mut arrivals = client(&a).listen(&ListenRequest { service: service("mcp"), protocol: Default::default() }).await.unwrap();
+    let mut arrivals = client(&a)
+        .listen(&ListenRequest { service: service("mcp"), protocol: Default::default() })
+        .await
+        .unwrap();
     arrivals.recv().await.unwrap().unwrap();
     let mut outgoing = client(&b).connect("agent-a", "mcp", PATIENCE).await.unwrap();
     let event = arrivals.recv().await.unwrap().unwrap();

@@ -175,7 +175,9 @@ fn set(session: &Session, key: &str, value: Option<&str>) -> Outcome {
     };
     session.out.result(&facts, || vec![key.to_owned()], || text);
     if changed && session.home.holder().is_some() {
-        output::say("the daemon runs with the old value until: homing down, then homing up with the flags you started it with");
+        output::say(
+            "the daemon runs with the old value until: homing down, then homing up with the flags you started it with",
+        );
     }
     Ok(OK)
 }

@@ -129,8 +129,7 @@ impl Serving {
     }
 
     async fn serve(self: &Arc<Self>, announced: &mut bool) -> Result<(), ApiError> {
-        let request =
-            ListenRequest { service: self.service.clone(), protocol: self.protocol() };
+        let request = ListenRequest { service: self.service.clone(), protocol: self.protocol() };
         let mut events = self.client.listen(&request).await?;
         while let Some(event) = events.recv().await? {
             match event.event.as_str() {
