@@ -25,8 +25,9 @@ use crate::streams::Stream;
 
 /// Where it listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7_420);
-/// How long a stream to a peer may take to open: a peer that has moved is looked up meanwhile.
-const OPEN_MAX: Duration = Duration::from_secs(5);
+/// How long a stream to a peer may take to open, as for a ping: a peer that has moved is looked up meanwhile, and one
+/// that is gone is told within 2 s.
+const OPEN_MAX: Duration = Duration::from_millis(1_800);
 
 /// The gateway that this daemon serves.
 #[derive(Clone, Copy, Debug)]

@@ -33,6 +33,10 @@ use crate::transport::{StreamError, StreamHeader, Transport};
 
 /// Commands that wait for the driver; then their callers wait.
 pub(crate) const REQUESTS_MAX: usize = 256;
+/// A peer that is there takes or refuses a stream within this; one that does not is offline.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
+/// Left of the time to open a stream when the core gives up: it knows best what was tried.
+const CORE_AHEAD: Duration = Duration::from_millis(100);
 
 /// A running agent. Cheap to clone.
 #[derive(Clone)]
@@ -113,9 +117,9 @@ impl Node {
         timeout: Duration,
     ) -> Result<Stream, ApiError> {
         let within = tokio::time::timeout(timeout, self.connect_twice(peer, service, timeout));
-        within.await.unwrap_or_else(|_| {
-            Err(ApiError::new(Code::Timeout, format!("{peer} did not take the stream in time"))
-                .hint("homing status shows the path; a longer --timeout waits more"))
+        within.await.unwrap_or_else(|_| match timeout < SILENCE_MIN {
+            true => Err(problem::too_hasty(peer)),
+            false => Err(problem::silent(peer, timeout)),
         })
     }
 
@@ -139,6 +143,7 @@ impl Node {
         service: &Service,
         timeout: Duration,
     ) -> Result<Result<Stream, StreamError>, ApiError> {
+        let timeout = timeout.saturating_sub(CORE_AHEAD);
         let command = Command::Connect { peer: peer_ref(peer)?, service: service.clone(), timeout };
         let (peer, target) = match self.command(peer, command).await? {
             Answer::Connected { peer, target, .. } => (peer, target),

@@ -76,7 +76,9 @@ pub(crate) fn dht_disabled() -> ApiError {
 
 fn not_found(what: &str, asked: usize) -> ApiError {
     let why = match asked {
-        0 => "it is not known here, and there is no neighbour to ask".to_owned(),
+        0 => "it is not known here, and nobody else was asked: there is no neighbour, or it was looked for a \
+              moment ago"
+            .to_owned(),
         1 => "it is known neither here nor to the one neighbour that was asked".to_owned(),
         n => format!("it is known neither here nor to the {n} neighbours that were asked"),
     };
@@ -179,7 +181,7 @@ pub(crate) fn of_refusal(what: &str, refusal: Refusal) -> ApiError {
         }
         Refusal::NoSuchService => {
             ApiError::new(Code::NoSuchService, format!("{what} exposes no such service"))
-                .hint("on that agent: homing listen PORT")
+                .hint("on that agent: homing expose TARGET, or homing listen PORT")
         }
     }
 }
@@ -208,6 +210,19 @@ pub(crate) fn span(duration: std::time::Duration) -> String {
         _ => (seconds / 86_400, "day"),
     };
     format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `what` had less time to take a stream than a living peer may need.
+pub(crate) fn too_hasty(what: &str) -> ApiError {
+    ApiError::new(Code::Timeout, format!("{what} did not take the stream in time"))
+        .hint("homing status shows the path; a longer --timeout waits more")
+}
+
+/// `what` neither took nor refused a stream.
+pub(crate) fn silent(what: &str, within: std::time::Duration) -> ApiError {
+    ApiError::new(Code::PeerOffline, format!("{what} is not answering"))
+        .why(format!("it neither took nor refused the stream within {:.1} s", within.as_secs_f32()))
+        .hint(format!("homing wait online {what} --timeout 10m"))
 }
 
 /// A stream with `what` that did not open or broke.
@@ -372,7 +387,7 @@ impl From<&TransportError> for homing_api::ApiError {
     fn from(error: &TransportError) -> Self {
         match error {
             TransportError::PortInUse { .. } => ApiError::new(Code::PortInUse, error.to_string())
-                .hint("choose another: homing config set listen 0.0.0.0:PORT, or unset it"),
+                .hint("choose another: --listen IP:PORT, or homing config set listen IP:PORT, or unset it"),
             TransportError::Bind { .. } => ApiError::new(Code::ConfigInvalid, error.to_string())
                 .hint("homing config set listen to an address of this machine"),
             TransportError::Roots { .. }
@@ -402,7 +417,8 @@ impl From<&RelayError> for homing_api::ApiError {
     fn from(error: &RelayError) -> Self {
         match error {
             RelayError::PortInUse { .. } => ApiError::new(Code::PortInUse, error.to_string()).hint(
-                "choose others: homing config set relay.listen, relay.quic_port (it and the next)",
+                "choose others: --listen IP:PORT, --quic-port PORT (it and the next), or homing config set \
+                 relay.listen, relay.quic_port",
             ),
             RelayError::Bind { .. } => ApiError::new(Code::ConfigInvalid, error.to_string())
                 .hint("homing config set relay.listen to an address of this machine"),
@@ -420,7 +436,7 @@ impl From<&RegistryStartError> for homing_api::ApiError {
                 let code = if busy { Code::PortInUse } else { Code::ConfigInvalid };
                 ApiError::new(code, error.to_string())
                     .why(source.to_string())
-                    .hint("choose another address: homing config set registry.listen IP:PORT")
+                    .hint("choose another: --listen IP:PORT, or homing config set registry.listen IP:PORT")
             }
             RegistryStartError::Storage(source) => {
                 ApiError::new(Code::ConfigInvalid, error.to_string())
