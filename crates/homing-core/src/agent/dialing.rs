@@ -348,7 +348,10 @@ impl Agent {
     }
 
     pub(super) fn hurry_everything(&mut self, now: Now) {
-        self.goals.values_mut().for_each(|redial| redial.hurry(now.mono));
+        for redial in self.goals.values_mut() {
+            redial.doubt_flights();
+            redial.hurry(now.mono);
+        }
         self.dirty = true;
     }
 

@@ -30,7 +30,8 @@ pub(crate) struct Redial {
     /// Failed attempts in a row.
     attempt: u32,
     due: Option<Mono>,
-    flying: BTreeMap<DialId, (Mono, DialTarget)>,
+    /// `None`: to a place that may be tried again all the same.
+    flying: BTreeMap<DialId, (Mono, Option<DialTarget>)>,
     /// What was tried since the last success, for people.
     pub tried: BTreeSet<String>,
     /// At least one attempt has ended.
@@ -61,7 +62,7 @@ impl Redial {
     }
 
     pub(crate) fn is_flying(&self, target: &DialTarget) -> bool {
-        self.flying.values().any(|(_, t)| t == target)
+        self.flying.values().any(|(_, t)| t.as_ref() == Some(target))
     }
 
     pub(crate) fn has_fresh_dials(&self, now: Mono) -> bool {
@@ -76,7 +77,7 @@ impl Redial {
         wait: Duration,
     ) {
         let nothing_new = dials.is_empty() && !self.has_fresh_dials(now);
-        self.flying.extend(dials.into_iter().map(|(id, target)| (id, (now, target))));
+        self.flying.extend(dials.into_iter().map(|(id, target)| (id, (now, Some(target)))));
         if nothing_new {
             self.attempt = self.attempt.saturating_add(1);
             self.seasoned = true;
@@ -124,6 +125,11 @@ impl Redial {
     pub(crate) fn hurry(&mut self, now: Mono) {
         self.attempt = 0;
         self.due = Some(self.due.map_or(now, |due| due.min(now)));
+    }
+
+    /// What is in flight began in another network: it keeps nobody from trying the same again.
+    pub(crate) fn doubt_flights(&mut self) {
+        self.flying.values_mut().for_each(|(_, target)| *target = None);
     }
 
     /// Puts off what is due, without counting it as an attempt.
