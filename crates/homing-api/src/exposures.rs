@@ -183,7 +183,8 @@ impl Target {
             return Ok(Self::Url { url: text.to_owned() });
         }
         let path = base.join(text);
-        if text.contains('/') || [".", ".."].contains(&text) || path.is_dir() {
+        let named = !text.is_empty() && path.is_dir();
+        if text.contains('/') || [".", ".."].contains(&text) || named {
             return Ok(Self::Directory { path });
         }
         match text.rsplit_once(':') {

@@ -61,7 +61,7 @@ enum McpCommand {
     Install(install::InstallArgs),
     /// This agent's own operations as an MCP server on standard input and output
     #[command(
-        after_help = "Examples:\n  homing mcp serve --read-only\n  claude mcp add homing -- homing mcp serve"
+        after_help = "Examples:\n  homing mcp serve --read-only\n  homing mcp serve                            # in a client's configuration\n  claude mcp add homing -- homing mcp serve"
     )]
     Serve(serve::ServeArgs),
 }
