@@ -1,15 +1,15 @@
 //! The first bytes of a stream: HTTP/1, HTTP/2, or something else.
 //!
 //! Whoever is taken for "something else" reaches the target as it is, and so could say anything about who it is. So
-//! whatever a lenient server might read as an HTTP request counts as HTTP: empty lines and blanks before it, any
-//! method, any case, any length. The strict parser behind this refuses what is wrong with it.
+//! every first line of text that names `http/` counts as HTTP, whatever stands before that and however long it is. The
+//! strict parser behind this refuses what is wrong with it. What remains: a control character in the first word makes it
+//! something else, since binary protocols (TLS, AMQP, PostgreSQL) send no lines; a server that takes such a character for
+//! part of a method needs `--http`.
 
 use super::limits::FIRST_LINE_BYTES_MAX;
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Longer than any method.
-const METHOD_BYTES_MAX: usize = 64;
 
 /// What a stream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,29 +28,24 @@ pub(super) fn classify(seen: &[u8]) -> Option<First> {
         return None;
     }
     let full = seen.len() >= FIRST_LINE_BYTES_MAX;
-    let Some(begin) = seen.iter().position(|b| !b.is_ascii_whitespace() && *b != 0x0b) else {
+    let Some(begin) = seen.iter().position(|b| !is_blank(*b)) else {
         return full.then_some(First::Http1);
     };
     let line = &seen[begin..];
-    let method = line.iter().take_while(|b| is_token(**b)).count();
-    match line.get(method) {
-        _ if method == 0 || method > METHOD_BYTES_MAX => Some(First::Bytes),
-        None => full.then_some(First::Http1),
-        Some(b' ' | b'\t' | 0x0b | 0x0c) => {
-            let end = line.iter().position(|b| *b == b'\n');
-            match end {
-                Some(end) if names_http(&line[..end]) => Some(First::Http1),
-                Some(_) => Some(First::Bytes),
-                None => full.then_some(First::Http1),
-            }
-        }
+    let mut word = line.iter().take_while(|b| !is_blank(**b));
+    if word.any(u8::is_ascii_control) {
+        return Some(First::Bytes);
+    }
+    match line.iter().position(|b| *b == b'\n') {
+        Some(end) if names_http(&line[..end]) => Some(First::Http1),
         Some(_) => Some(First::Bytes),
+        None => full.then_some(First::Http1),
     }
 }
 
-/// RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// What some server skips as white space, Latin-1 and Unicode ones included.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | 0x1c..=0x20 | 0x85 | 0xa0)
 }
 
 fn names_http(line: &[u8]) -> bool {
@@ -69,6 +64,11 @@ mod tests {
             "  GET / HTTP/1.0\n",
             "get\t/\thttp/1.1\r\n",
             "FROB \u{e9} HTTP/1.1\r\n",
+            "GET\u{1c}/ HTTP/1.1\r\n",
+            "GET\u{1f}/\u{1f}HTTP/1.1\r\n",
+            "\u{a0}GET / HTTP/1.1\r\n",
+            "{ / HTTP/1.1\r\n",
+            &format!("{} / HTTP/1.1\r\n", "M".repeat(65)),
         ] {
             assert_eq!(classify(http.as_bytes()), Some(First::Http1), "{http:?}");
             for cut in 0..http.len() - 1 {
@@ -97,6 +97,8 @@ mod tests {
     fn other_protocols_pass_at_once() {
         for bytes in [
             b"\x16\x03\x01\x02".as_slice(),
+            b"\x16\x03\x01 http/1.1\n",
+            b"AMQP\0\0\x09\x01",
             b"SSH-2.0-OpenSSH_9.9\r\n",
             b"*1\r\n$4\r\nPING\r\n",
             b"\0\0\0\x08\x04\xd2\x16\x2f",

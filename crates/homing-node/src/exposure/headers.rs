@@ -9,6 +9,7 @@
 
 use homing_api::peers::PeerSummary;
 use homing_base::Service;
+use hyper::body::{Bytes, Frame};
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION, ORIGIN, TE,
     TRANSFER_ENCODING, UPGRADE,
@@ -111,6 +112,20 @@ pub(super) fn of_response(headers: &mut HeaderMap, switched: bool) {
 fn switch(headers: &mut HeaderMap, to: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, to);
+}
+
+/// Trailers of a request, without what only this node may say.
+pub(super) fn of_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            let claims: Vec<_> = trailers.keys().filter(|name| is_claim(name)).cloned().collect();
+            for name in claims {
+                trailers.remove(name);
+            }
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
 }
 
 /// Says something that only this node may say, or that a proxy before the target would.

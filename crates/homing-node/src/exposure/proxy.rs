@@ -11,8 +11,9 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, Shared};
 use homing_api::exposures::Target;
 use homing_api::{ApiError, Code};
-use http_body_util::{Either, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::combinators::MapFrame;
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::upgrade::OnUpgrade;
@@ -30,6 +31,9 @@ use super::place::{Connector, Place};
 use super::problem::problem;
 use super::{Visit, headers};
 
+/// What a peer sends: its trailers say as little about who asks as its headers.
+type Asked = MapFrame<Incoming, fn(Frame<Bytes>) -> Frame<Bytes>>;
+
 /// What the target answers, or we.
 pub(super) type Answer = Response<Either<Incoming, Full<Bytes>>>;
 /// Resolves when trust with the peer has ended, or the service.
@@ -40,8 +44,8 @@ const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// A web server behind a service.
 pub(super) struct Proxy {
-    http1: Client<Connector, Incoming>,
-    http2: Client<Connector, Incoming>,
+    http1: Client<Connector, Asked>,
+    http2: Client<Connector, Asked>,
     /// For asking whether the target speaks HTTP/2.
     second: Connector,
     speaks_http2: OnceCell<bool>,
@@ -114,6 +118,7 @@ impl Proxy {
             Err(why) => return told(StatusCode::BAD_REQUEST, "usage", why),
         };
         let grpc = is_grpc(request.headers());
+        let request = request.map(|body| body.map_frame(headers::of_trailers as fn(_) -> _));
         let sent = match version {
             Version::HTTP_2 if wanted.is_none() => match self.takes_http2(grpc).await {
                 Ok(true) => self.http2.request(request).await,
@@ -271,7 +276,7 @@ fn same_machine(scheme: &Scheme, authority: &str, origin: String) -> Vec<String>
     }
 }
 
-fn client(connector: Connector, http2: bool) -> Client<Connector, Incoming> {
+fn client(connector: Connector, http2: bool) -> Client<Connector, Asked> {
     let mut builder = Client::builder(TokioExecutor::new());
     builder
         .pool_timer(TokioTimer::new())
