@@ -317,7 +317,7 @@ fn services_are_kept_and_named_in_the_record_until_they_are_withdrawn() {
     assert_eq!(again["changed"], false);
     let taken = b.failure(&["expose", "8080", "--name", "words"]);
     assert_eq!((&taken["code"], &taken["exit"]), (&"already_exists".into(), &8.into()));
-    assert_eq!(b.failure(&["expose", "8080", "--name", "card"])["code"], "already_exists");
+    assert_eq!(b.failure(&["expose", "8080", "--name", "card"])["code"], "usage");
     assert_eq!(b.json(&["expose", "9", "--unlisted"])["service"]["listed"], false);
     assert!(b.json(&["info"])["services"].as_array().unwrap().contains(&"words".into()));
 

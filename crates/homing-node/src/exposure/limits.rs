@@ -12,6 +12,8 @@ pub(super) const STREAMS_MAX: usize = 1_024;
 pub(super) const REQUESTS_MAX: u32 = 256;
 /// Processes of all services at once.
 pub(super) const PROCESSES_MAX: usize = 64;
+/// Of those, for one peer, so that nobody takes the place of all others.
+pub(super) const PROCESSES_PER_PEER_MAX: usize = PROCESSES_MAX / 4;
 /// Lines of standard error of one process that reach the log.
 pub(super) const STDERR_LINES_MAX: usize = 1_000;
 /// Bytes of one such line; the rest is cut off.

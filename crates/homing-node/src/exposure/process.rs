@@ -6,6 +6,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Arc, LazyLock};
 
 use homing_api::{ApiError, Code};
 use homing_base::Service;
@@ -17,10 +18,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, info, warn};
 
 use super::Visit;
-use super::limits::{PROCESS_END_TIMEOUT, PROCESSES_MAX, STDERR_LINE_BYTES_MAX, STDERR_LINES_MAX};
+use super::limits::{
+    PROCESS_END_TIMEOUT, PROCESSES_MAX, PROCESSES_PER_PEER_MAX, STDERR_LINE_BYTES_MAX,
+    STDERR_LINES_MAX,
+};
+use crate::shares::{Share, Shares};
 use crate::streams::Stream;
 
 static PROCESSES: Semaphore = Semaphore::const_new(PROCESSES_MAX);
+static PER_PEER: LazyLock<Arc<Shares>> = LazyLock::new(|| Shares::of(PROCESSES_PER_PEER_MAX));
 
 /// A program that was started for one stream.
 pub(super) struct Process {
@@ -28,6 +34,7 @@ pub(super) struct Process {
     /// The group that it leads.
     group: Option<Pid>,
     _slot: SemaphorePermit<'static>,
+    _share: Share,
 }
 
 impl Process {
@@ -40,6 +47,10 @@ impl Process {
         cwd: Option<&Path>,
         visit: &Visit,
     ) -> Result<Self, ApiError> {
+        let share = PER_PEER.take(visit.peer).ok_or_else(|| {
+            let message = format!("{PROCESSES_PER_PEER_MAX} processes run for this peer already");
+            ApiError::new(Code::LimitReached, message)
+        })?;
         let slot = PROCESSES.try_acquire().map_err(|_| {
             let message = format!("{PROCESSES_MAX} processes run for peers already");
             ApiError::new(Code::LimitReached, message)
@@ -52,7 +63,7 @@ impl Process {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(log_lines(stderr, visit.host.entry.name.clone()));
         }
-        Ok(Self { child, group, _slot: slot })
+        Ok(Self { child, group, _slot: slot, _share: share })
     }
 
     /// Carries the stream to the end of either.

@@ -21,6 +21,8 @@ use super::resume::Arrival;
 
 /// Sessions at once; each may hold 2 MiB.
 const SESSIONS_MAX: usize = 256;
+/// Of those, with one peer, so that nobody takes the place of all others.
+const SESSIONS_PER_PEER_MAX: usize = SESSIONS_MAX / 4;
 /// How long an opener may take for its first frame.
 const OPEN_MAX: Duration = Duration::from_secs(5);
 
@@ -99,7 +101,9 @@ impl Sessions {
 
     fn enter(&self, key: Key, sender: mpsc::Sender<Arrival>) -> Option<Place> {
         let mut table = self.table();
-        if table.len() >= SESSIONS_MAX || table.contains_key(&key) {
+        let of_peer = table.keys().filter(|(peer, _)| *peer == key.0).count();
+        let full = table.len() >= SESSIONS_MAX || of_peer >= SESSIONS_PER_PEER_MAX;
+        if full || table.contains_key(&key) {
             return None;
         }
         table.insert(key, sender);
