@@ -179,7 +179,8 @@ async fn attempt(
         }
         let mut to = tokio::fs::File::from_std(file.try_clone()?);
         let mut buffer = vec![0; CHUNK_BYTES];
-        let mut pace = (tokio::time::Instant::now() + PACE, at + PACE_BYTES);
+        let clock = node.shared.clock;
+        let mut pace = (clock.mono().after(PACE), at + PACE_BYTES);
         while at < size {
             let most = usize::try_from(size - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
             let read = timeout(SILENCE_MAX, stream.read(&mut buffer[..most])).await??;
@@ -192,8 +193,8 @@ async fn attempt(
             at += read as u64;
             *progress = at - start >= PROGRESS_BYTES;
             if at >= pace.1 {
-                pace = (tokio::time::Instant::now() + PACE, at + PACE_BYTES);
-            } else if tokio::time::Instant::now() > pace.0 {
+                pace = (clock.mono().after(PACE), at + PACE_BYTES);
+            } else if clock.mono() > pace.0 {
                 return Ok(broke(&"it comes too slowly", *progress));
             }
         }
