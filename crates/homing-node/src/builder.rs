@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use homing_api::ApiError;
 use homing_base::{IdentityKey, NodeId, Service};
@@ -37,6 +38,11 @@ use crate::relay_role::RelayRole;
 use crate::store::{Contents, Deferred, Store, StoreError};
 use crate::streams::Streams;
 use crate::transport::{Proxy, Transport, TransportConfig, TransportError, TransportEvent};
+
+/// Attempts at the port of the previous run, whose last socket may close a moment after it ended.
+const LAST_PORT_TRIES: usize = 12;
+/// Between two of them.
+const LAST_PORT_AGAIN: Duration = Duration::from_millis(50);
 
 /// How to start a node.
 ///
@@ -314,11 +320,14 @@ impl Ground {
         let wildcards = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         if let Some(port) = self.contents.last_port {
             let both = wildcards.map(|ip| SocketAddr::new(ip, port));
-            // Without the second there is no IPv6 here.
-            for listen in [&both[..], &both[..1]] {
-                if let Ok(bound) = Transport::bind(config(listen.to_vec())).await {
-                    return Ok(bound);
+            for _ in 0..LAST_PORT_TRIES {
+                // Without the second there is no IPv6 here.
+                for listen in [&both[..], &both[..1]] {
+                    if let Ok(bound) = Transport::bind(config(listen.to_vec())).await {
+                        return Ok(bound);
+                    }
                 }
+                tokio::time::sleep(LAST_PORT_AGAIN).await;
             }
         }
         Transport::bind(config(Vec::new())).await
