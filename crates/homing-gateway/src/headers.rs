@@ -1,12 +1,13 @@
-//! Headers between the program and the service: what belongs to one connection only ends here (RFC 9110 §7.6.1), and
+//! Headers between the program and the service: what belongs to one connection only ends here ([`hop`]), and
 //! what speaks of the service's own paths is written for the program's.
 
 use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, CONTENT_LOCATION, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LOCATION,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
+    CONTENT_LOCATION, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE,
 };
 
+use crate::hop;
 use crate::target::Target;
 
 /// How identity headers begin. The peer's daemon sets them; a program here must not seem to.
@@ -14,65 +15,15 @@ const IDENTITY: &str = "homing-peer-";
 
 /// Makes a request's headers those of the next connection. What it wants to upgrade to is returned.
 pub(crate) fn of_request(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let upgrade = headers.get(UPGRADE).filter(|_| names_in(headers, "upgrade")).cloned();
-    // HTTP/2 is had by speaking it; switching half-way would carry headers past this place.
-    let upgrade = upgrade.filter(|to| !to.as_bytes().to_ascii_lowercase().starts_with(b"h2c"));
-    let trailers = headers.get_all(TE).iter().any(|te| contains(te, "trailers"));
-    end_connection(headers);
-    headers.remove(PROXY_AUTHORIZATION);
-    headers.remove("http2-settings");
-    let forged: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(IDENTITY)).cloned().collect();
-    for name in forged {
-        headers.remove(name);
-    }
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    if let Some(to) = &upgrade {
-        switch(headers, to.clone());
-    }
-    upgrade
+    hop::of_request(headers, |name| {
+        name.as_str().starts_with(IDENTITY) || *name == PROXY_AUTHORIZATION
+    })
 }
 
 /// Makes an answer's headers those of the program's connection. `upgraded`: it switches protocols.
 pub(crate) fn of_response(headers: &mut HeaderMap, upgraded: bool) {
-    let to = headers.get(UPGRADE).cloned().filter(|_| upgraded);
-    end_connection(headers);
+    hop::of_response(headers, upgraded);
     headers.remove(PROXY_AUTHENTICATE);
-    if let Some(to) = to {
-        switch(headers, to);
-    }
-}
-
-fn switch(headers: &mut HeaderMap, to: HeaderValue) {
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, to);
-}
-
-fn end_connection(headers: &mut HeaderMap) {
-    let listed = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let listed: Vec<HeaderName> = listed
-        .flat_map(|list| list.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in listed {
-        headers.remove(name);
-    }
-    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
-}
-
-fn names_in(headers: &HeaderMap, name: &str) -> bool {
-    headers.get_all(CONNECTION).iter().any(|value| contains(value, name))
-}
-
-fn contains(list: &HeaderValue, name: &str) -> bool {
-    let mut parts = list.to_str().unwrap_or_default().split(',');
-    parts.any(|part| part.trim().eq_ignore_ascii_case(name))
 }
 
 /// Answers of the path router: redirects and cookies stay below `prefix`, and a page that a browser shows has no
@@ -125,6 +76,8 @@ fn cookie(cookie: &HeaderValue, prefix: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderName;
+
     use super::*;
 
     fn headers(list: &[(&'static str, &str)]) -> HeaderMap {

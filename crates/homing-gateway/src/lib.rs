@@ -13,6 +13,7 @@
 
 mod guard;
 mod headers;
+pub mod hop;
 mod http;
 pub mod limits;
 mod mesh;

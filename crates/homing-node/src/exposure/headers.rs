@@ -1,7 +1,7 @@
 //! Headers between a peer's program and the target.
 //!
 //! ```text
-//! dropped   what belongs to one connection (RFC 9110 §7.6.1), Homing-*, Forwarded, X-Forwarded-*, X-Real-IP, and
+//! dropped   what belongs to one connection ([`hop`]), Homing-*, Forwarded, X-Forwarded-*, X-Real-IP, and
 //!           the same with underscores, which CGI and WSGI cannot tell from hyphens
 //! set       Homing-Peer-Address, -Node-Id, -Name (when known), Homing-Service
 //! rewritten Host and Origin to the target's; Location back to a path
@@ -9,10 +9,10 @@
 
 use homing_api::peers::PeerSummary;
 use homing_base::Service;
+use homing_gateway::hop;
 use hyper::body::{Bytes, Frame};
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION, ORIGIN, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING,
 };
 use hyper::{HeaderMap, Version};
 
@@ -20,8 +20,6 @@ const ADDRESS: HeaderName = HeaderName::from_static("homing-peer-address");
 const NODE_ID: HeaderName = HeaderName::from_static("homing-peer-node-id");
 const NAME: HeaderName = HeaderName::from_static("homing-peer-name");
 const SERVICE: HeaderName = HeaderName::from_static("homing-service");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Who asks, for the target to read.
 #[derive(Clone, Debug)]
@@ -80,48 +78,14 @@ pub(super) fn ambiguity(version: Version, headers: &HeaderMap) -> Option<&'stati
 
 /// Makes a request's headers those of the next connection. What it wants to upgrade to is returned.
 pub(super) fn of_request(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let upgrade = headers.get(UPGRADE).filter(|_| connection_names(headers, "upgrade")).cloned();
-    // HTTP/2 is had by speaking it; switching half-way would carry headers past this place.
-    let upgrade = upgrade.filter(|to| !starts_with(to, b"h2c"));
-    let trailers = headers.get_all(TE).iter().any(|te| lists(te, "trailers"));
-    end_connection(headers);
-    headers.remove(EXPECT);
-    headers.remove("http2-settings");
-    let foreign: Vec<_> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
-    for name in foreign {
-        headers.remove(name);
-    }
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    if let Some(to) = &upgrade {
-        switch(headers, to.clone());
-    }
-    upgrade
-}
-
-/// Makes an answer's headers those of the peer's connection. `switched`: it changes protocols.
-pub(super) fn of_response(headers: &mut HeaderMap, switched: bool) {
-    let to = headers.get(UPGRADE).cloned().filter(|_| switched);
-    end_connection(headers);
-    if let Some(to) = to {
-        switch(headers, to);
-    }
-}
-
-fn switch(headers: &mut HeaderMap, to: HeaderValue) {
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, to);
+    hop::of_request(headers, |name| is_claim(name) || *name == EXPECT)
 }
 
 /// Trailers of a request, without what only this node may say.
 pub(super) fn of_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            let claims: Vec<_> = trailers.keys().filter(|name| is_claim(name)).cloned().collect();
-            for name in claims {
-                trailers.remove(name);
-            }
+            hop::drop_named(&mut trailers, is_claim);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,
@@ -137,37 +101,6 @@ fn is_claim(name: &HeaderName) -> bool {
     };
     let is = |whole: &[u8]| name.as_str().len() == whole.len() && begins(whole);
     begins(b"homing-") || begins(b"x-forwarded") || is(b"forwarded") || is(b"x-real-ip")
-}
-
-fn end_connection(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let listed = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        let listed: Vec<HeaderName> = listed
-            .flat_map(|list| list.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            // Whoever lists these would have them vanish before the target.
-            .filter(|name| ![HOST, ORIGIN].contains(name))
-            .collect();
-        for name in listed {
-            headers.remove(name);
-        }
-    }
-    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
-        headers.remove(name);
-    }
-}
-
-fn connection_names(headers: &HeaderMap, name: &str) -> bool {
-    headers.get_all(CONNECTION).iter().any(|value| lists(value, name))
-}
-
-fn lists(list: &HeaderValue, name: &str) -> bool {
-    let mut parts = list.to_str().unwrap_or_default().split(',');
-    parts.any(|part| part.trim().eq_ignore_ascii_case(name))
-}
-
-fn starts_with(value: &HeaderValue, text: &[u8]) -> bool {
-    value.as_bytes().get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text))
 }
 
 /// A redirect to the target itself becomes one to a path below the service, whatever its authority is to others.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, Shared};
 use homing_api::exposures::Target;
 use homing_api::{ApiError, Code};
+use homing_gateway::hop;
 use http_body_util::combinators::MapFrame;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -227,7 +228,7 @@ impl Proxy {
         }
         // The connection to the peer has a version of its own.
         *response.version_mut() = Version::HTTP_11;
-        headers::of_response(response.headers_mut(), switched);
+        hop::of_response(response.headers_mut(), switched);
         let base = self.base.trim_end_matches('/');
         headers::relocate(response.headers_mut(), &self.origins, base);
         response.map(Either::Left)
