@@ -187,12 +187,9 @@ fn stats_text(stats: &DhtStats) -> String {
         ("intervals", intervals(&stats.intervals)),
         (
             "messages",
-            format!(
-                "{} in ({} bytes), {} out ({} bytes)",
-                traffic.received_messages,
-                words::bytes(traffic.received_bytes),
-                traffic.sent_messages,
-                words::bytes(traffic.sent_bytes),
+            words::messages(
+                (traffic.received_messages, traffic.received_bytes),
+                (traffic.sent_messages, traffic.sent_bytes),
             ),
         ),
         ("requests", format!("{} sent, {} unanswered", traffic.requests, traffic.timeouts)),

@@ -57,12 +57,9 @@ fn stats_text(stats: &GossipStats) -> String {
         ),
         (
             "messages",
-            format!(
-                "{} in ({} bytes), {} out ({} bytes)",
-                traffic.received_messages,
-                words::bytes(traffic.received_bytes),
-                traffic.sent_messages,
-                words::bytes(traffic.sent_bytes),
+            words::messages(
+                (traffic.received_messages, traffic.received_bytes),
+                (traffic.sent_messages, traffic.sent_bytes),
             ),
         ),
         (

@@ -69,6 +69,13 @@ fn list(services: &[Service]) -> String {
     texts.join(", ")
 }
 
+/// `3 in (1.2K bytes), 4 out (900 bytes)`: messages and their bytes.
+pub(crate) fn messages(received: (u64, u64), sent: (u64, u64)) -> String {
+    let one = |(count, size): (u64, u64)| (count, bytes(size));
+    let ((ins, in_bytes), (outs, out_bytes)) = (one(received), one(sent));
+    format!("{ins} in ({in_bytes} bytes), {outs} out ({out_bytes} bytes)")
+}
+
 /// `92K`, `4.1M`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["", "K", "M", "G", "T"];
