@@ -28,6 +28,18 @@ impl PeerSummary {
     pub fn label(&self) -> String {
         self.name.as_ref().map_or_else(|| self.node_id.fmt_short(), Name::to_string)
     }
+
+    /// What the environment of a process says that serves a stream of this peer; no name is an empty one.
+    #[must_use]
+    pub fn environment(&self, service: &Service) -> [(&'static str, String); 4] {
+        let name = self.name.as_ref().map(Name::to_string).unwrap_or_default();
+        [
+            ("HOMING_PEER_NODE_ID", self.node_id.to_string()),
+            ("HOMING_PEER_ADDRESS", self.address.to_string()),
+            ("HOMING_PEER_NAME", name),
+            ("HOMING_SERVICE", service.to_string()),
+        ]
+    }
 }
 
 /// How packets reach a peer.

@@ -88,10 +88,7 @@ fn spawn(argv: &[String], cwd: Option<&Path>, visit: &Visit) -> std::io::Result<
     let mut command = Command::new(&argv[0]);
     command
         .args(&argv[1..])
-        .env("HOMING_PEER_NODE_ID", visit.summary.node_id.to_string())
-        .env("HOMING_PEER_ADDRESS", visit.summary.address.to_string())
-        .env("HOMING_PEER_NAME", visit.summary.name.as_ref().map_or("", |name| name.as_str()))
-        .env("HOMING_SERVICE", visit.host.entry.name.as_str())
+        .envs(visit.summary.environment(&visit.host.entry.name))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -47,13 +47,9 @@ impl End {
 
     /// A process for one incoming stream; its environment says who is there.
     pub(crate) fn program(command: &str, stream: &IncomingStream) -> Result<Self, ApiError> {
-        let name = stream.peer.name.as_ref().map(ToString::to_string).unwrap_or_default();
         let mut child = Command::new("/bin/sh")
             .args(["-c", command])
-            .env("HOMING_PEER_NODE_ID", stream.peer.node_id.to_string())
-            .env("HOMING_PEER_ADDRESS", stream.peer.address.to_string())
-            .env("HOMING_PEER_NAME", name)
-            .env("HOMING_SERVICE", stream.service.as_str())
+            .envs(stream.peer.environment(&stream.service))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
