@@ -42,15 +42,8 @@ pub fn words(tree: &Tree) -> Vec<String> {
     ];
     // Names that a trait of the MCP library demands.
     let demanded = [concat!("fn ", "get_info(&self)"), concat!("fn ", "get_tool(&self, name")];
-    let hits = |f: &File| {
-        let hit = |(n, line): (usize, &str)| {
-            let word = banned.iter().find(|w| line.contains(**w))?;
-            let fine = demanded.iter().any(|d| line.contains(d));
-            (!fine).then(|| format!("{}:{n}: {word}", f.path))
-        };
-        f.code().filter_map(hit).collect::<Vec<_>>()
-    };
-    let mut findings: Vec<_> = tree.rust("").flat_map(hits).collect();
+    let mut findings: Vec<_> =
+        tree.rust("").flat_map(|f| f.mentions_but(&banned, &demanded)).collect();
     let named = tree.files.iter().filter(|f| f.path.ends_with(concat!("/utils", ".rs")));
     findings.extend(named.map(|f| f.path.clone()));
     findings
