@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Reading order: [`key`], [`node_id`], [`address`], [`name`], [`message`], [`time`], [`cbor`], [`sign1`],
-//! [`record`], [`statement`], [`limits`]. The byte formats are normative in `spec/`.
+//! [`record`], [`statement`], [`cid`], [`ipns`], [`reference`], [`limits`]. The byte formats are normative in `spec/`.
 //!
 //! ```
 //! use homing_base::{Address, IdentityKey};
@@ -23,14 +23,18 @@
 
 pub mod address;
 pub mod cbor;
+pub mod cid;
 pub mod identity;
+pub mod ipns;
 pub mod jws;
 pub mod key;
 pub mod limits;
 pub mod message;
+pub mod multibase;
 pub mod name;
 pub mod node_id;
 pub mod record;
+pub mod reference;
 pub mod relay;
 pub mod sign1;
 pub mod statement;
@@ -38,11 +42,14 @@ pub mod ticket;
 pub mod time;
 
 pub use address::Address;
+pub use cid::Cid;
+pub use ipns::{IpnsError, IpnsName, IpnsRecord};
 pub use key::{IdentityKey, InstanceId, PublicKey, Signature};
 pub use message::{MessageId, Topic};
 pub use name::{Name, Service};
 pub use node_id::NodeId;
 pub use record::{AgentRecord, Record, RecordError, Seq, UnverifiedRecord};
+pub use reference::{Reference, ReferenceError, ReferenceName};
 pub use relay::RelayRef;
 pub use statement::{Scope, Statement, StatementError, StatementKind, UnverifiedStatement};
 pub use ticket::Ticket;

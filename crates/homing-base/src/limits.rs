@@ -41,6 +41,17 @@ pub const REASON_BYTES_MAX: usize = 280;
 /// A ticket in text form.
 pub const TICKET_CHARS_MAX: usize = 4_096;
 
+/// An IPNS record, whole (IPNS specification, "Record Size Limit").
+pub const IPNS_BYTES_MAX: usize = 10 * 1_024;
+/// What an IPNS record of ours points to; it is written twice in a record that old readers can read.
+pub const IPNS_VALUE_BYTES_MAX: usize = 1_024;
+/// The name of a reference: a path of a few words.
+pub const REFERENCE_NAME_BYTES_MAX: usize = 64;
+/// A signed binding of a reference's name, whole.
+pub const BINDING_BYTES_MAX: usize = 384;
+/// A reference as it travels: an IPNS record, its key and a binding.
+pub const REFERENCE_BYTES_MAX: usize = IPNS_BYTES_MAX + BINDING_BYTES_MAX + 128;
+
 /// Longest life of an agent record after it was issued.
 pub const RECORD_LIFETIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// How far into the future an `issued` may lie: honest clocks drift by seconds, not by this.
@@ -51,3 +62,5 @@ const _: () = assert!(STATEMENT_BYTES_MAX * 2 + 1_024 < MESSAGE_BYTES_MAX);
 const _: () =
     assert!(SERVICES_MAX * (SERVICE_BYTES_MAX + 2) + REASON_BYTES_MAX < STATEMENT_BYTES_MAX);
 const _: () = assert!(CLOCK_SKEW_MAX.as_secs() < RECORD_LIFETIME_MAX.as_secs());
+const _: () = assert!(2 * IPNS_VALUE_BYTES_MAX + 512 < IPNS_BYTES_MAX);
+const _: () = assert!(5 * REFERENCE_BYTES_MAX < MESSAGE_BYTES_MAX);

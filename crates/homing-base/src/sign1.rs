@@ -30,6 +30,8 @@ pub enum Domain {
     OwnerProof,
     /// An agent's sign of life to a registry, version 1.
     Heartbeat,
+    /// An identity's word that an IPNS name is a reference of its own, version 1.
+    ReferenceBinding,
 }
 
 impl Domain {
@@ -40,6 +42,7 @@ impl Domain {
             Domain::EndpointProof => b"homing endpoint proof v1",
             Domain::OwnerProof => b"homing owner proof v1",
             Domain::Heartbeat => b"homing heartbeat v1",
+            Domain::ReferenceBinding => b"homing reference binding v1",
         }
     }
 }

@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "data-encoding",
             "ed25519-dalek",
+            "hkdf",
             "minicbor",
             "serde",
             "serde_json",
