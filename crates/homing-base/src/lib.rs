@@ -24,6 +24,7 @@
 pub mod address;
 pub mod cbor;
 pub mod cid;
+pub mod derived;
 pub mod identity;
 pub mod ipns;
 pub mod jws;

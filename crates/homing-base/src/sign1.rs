@@ -32,6 +32,10 @@ pub enum Domain {
     Heartbeat,
     /// An identity's word that an IPNS name is a reference of its own, version 1.
     ReferenceBinding,
+    /// An entry of an audit log, version 1.
+    AuditEntry,
+    /// An identity's word that a derived key speaks for it, version 1.
+    KeyDelegation,
 }
 
 impl Domain {
@@ -43,6 +47,8 @@ impl Domain {
             Domain::OwnerProof => b"homing owner proof v1",
             Domain::Heartbeat => b"homing heartbeat v1",
             Domain::ReferenceBinding => b"homing reference binding v1",
+            Domain::AuditEntry => b"homing audit entry v1",
+            Domain::KeyDelegation => b"homing key delegation v1",
         }
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use homing_base::statement::SignedStatement;
 use homing_base::{InstanceId, Name, NodeId, Record, RelayRef, Seq, Service, Wall};
 
+use crate::audit::Fact;
 pub use crate::dht::{Contact, Reach};
 use crate::message::{ByeReason, Message, Network};
 pub use commands::{Answer, Command, Failure, Layer, PeerRef, Resolution, TrustState};
@@ -207,6 +208,13 @@ pub enum Output {
     },
     /// Something a user or operator would notice.
     Notify(Event),
+    /// Put this into the audit log, signed by the identity and durable before what follows is done.
+    Audit {
+        /// When it happened.
+        time: Wall,
+        /// What happened.
+        fact: Box<Fact>,
+    },
     /// Gossip brought a record that was not known before, verified; a registry lists it.
     Heard {
         /// The record.

@@ -17,6 +17,7 @@
 //! (`links`, `trust`, `names`, `records`) do not know each other; only [`agent`] composes.
 
 pub mod agent;
+pub mod audit;
 pub(crate) mod chance;
 pub mod dht;
 pub mod gossip;

@@ -211,6 +211,7 @@ impl Driver {
             Output::Notify(event) => self.on_notice(event),
             // Nobody listens on most nodes.
             Output::Heard { record, .. } => drop(self.heard.send(*record)),
+            Output::Audit { .. } => {}
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ impl World {
             Output::Reply { request, answer } => self.reply(run, request, answer),
             Output::Notify(notice) => self.notice(run, &notice),
             // Worlds have no registries.
-            Output::Heard { .. } => {}
+            Output::Heard { .. } | Output::Audit { .. } => {}
         }
     }
 
@@ -333,6 +333,7 @@ impl World {
             Output::Reply { request, .. } => (39, request.0.to_be_bytes().to_vec()),
             Output::Notify(_) => (40, Vec::new()),
             Output::Heard { record, .. } => (41, record.bytes().to_vec()),
+            Output::Audit { fact, .. } => (42, homing_base::cbor::encode(fact)),
         };
         let at = self.now();
         self.trace.step(at, run, kind, &bytes, || format!("-> {}", shortened(output)));

@@ -46,12 +46,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "homing-core",
-        &["homing-base", "minicbor", "rand_chacha", "rand_core", "serde", "thiserror", "tracing"],
+        &[
+            "data-encoding",
+            "homing-base",
+            "minicbor",
+            "rand_chacha",
+            "rand_core",
+            "serde",
+            "sha2",
+            "thiserror",
+            "tracing",
+        ],
     ),
 ];
 
 /// Modules of homing-core that every protocol may use: the contract and its words.
-const COMMON_GROUND: &[&str] = &["io", "limits", "message"];
+const COMMON_GROUND: &[&str] = &["audit", "io", "limits", "message"];
 
 pub fn one_direction(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();

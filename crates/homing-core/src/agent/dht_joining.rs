@@ -102,6 +102,7 @@ impl Agent {
         finding.serving = fits;
         finding.dht.set_server(fits);
         debug!(serving = fits, "role in the DHT");
+        self.audit_role(now, "dht_server", fits);
         let told = self.links.iter().filter(|l| l.told.record.is_some());
         let told: Vec<LinkId> = told.map(|l| l.id).collect();
         told.into_iter().for_each(|id| self.greet(id));

@@ -10,12 +10,14 @@
 //!       │             role, dht_errands acts for those who may not be seen
 //!       ─► gossiping with whom to gossip, what to tell, what to do with what is heard
 //!       ─► messaging messages between agents: who may, over which link
+//!       ─► auditing   what of all this goes into the audit log
 //!       ─► commands   what the local user wants; waits for what takes time
 //!       ─► dialing    who should be connected, and the attempts to get there
 //!                        └─► Outputs, in order; views: reads without effect
 //! ```
 //! After every input `Agent::settle` does whatever has become due, and computes the next wakeup.
 
+mod auditing;
 mod commands;
 mod dht_errands;
 mod dht_joining;
@@ -108,6 +110,8 @@ pub struct Agent {
     drained: bool,
     clock_event_at: Option<Mono>,
     swept_at: Mono,
+    /// Digest of the endpoints that the audit log has newest.
+    audited_endpoints: Option<crate::audit::Hash>,
 }
 
 /// What a trusted peer told about its main door.
@@ -135,6 +139,8 @@ impl Agent {
         let revocations = stored.statements.iter().filter(|s| s.kind == StatementKind::Revoke);
         own.raise_floor(revocations.filter(|s| s.from == key.public()).map(|s| s.issued).max());
         let lost_store = stored.own_record.is_none() && stored.statements.is_empty();
+        let audited_endpoints =
+            stored.own_record.as_ref().map(|record| crate::audit::entry::endpoints_digest(record));
         let joins = !settings.relays.is_empty() || !settings.peers.is_empty();
         let records_max = if settings.public { RECORDS_PUBLIC_MAX } else { RECORDS_PRIVATE_MAX };
         let two_doors = settings.main != settings.instance;
@@ -182,6 +188,7 @@ impl Agent {
             drained: false,
             clock_event_at: None,
             swept_at: now.mono,
+            audited_endpoints,
             settings,
             key,
         };

@@ -75,6 +75,7 @@ impl Agent {
     /// The own record was persisted: everybody on a link hears of it.
     pub(super) fn keep_own(&mut self, now: Now, signed: Signed) {
         let sequence = signed.record.sequence;
+        self.audit_record(now, &signed.record);
         self.own.keep(now, signed);
         let ids: Vec<LinkId> = self.links.iter().map(|l| l.id).collect();
         let links = self.links.proven().count();
@@ -172,6 +173,7 @@ impl Agent {
         if let Some(first) = self.known.equivocation(&record) {
             let second = record.clone();
             self.notify(Event::Equivocation { peer, sequence: record.sequence });
+            self.audit_equivocation(now, &first, &second);
             self.persist(vec![Write::Evidence { first, second }]);
         }
         let old = match self.known.novelty(&record) {
@@ -276,6 +278,7 @@ impl Agent {
                         seq = seen.sequence.0,
                         "a newer instance of this identity runs elsewhere"
                     );
+                    self.audit_superseded(now, seen.instance, seen.sequence);
                     self.notify(Event::Superseded { by: seen.instance });
                     self.give_way(now, seen);
                 }

@@ -258,6 +258,24 @@ pub enum TrustState {
     RevokedByPeer,
 }
 
+impl TrustState {
+    /// The state, in one word, as logs and the audit log have it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            TrustState::None => "none",
+            TrustState::Requested => "requested",
+            TrustState::Pending => "pending",
+            TrustState::Mutual => "mutual",
+            TrustState::Expired => "expired",
+            TrustState::RejectedByUs => "rejected_by_us",
+            TrustState::RejectedByPeer => "rejected_by_peer",
+            TrustState::RevokedByUs => "revoked_by_us",
+            TrustState::RevokedByPeer => "revoked_by_peer",
+        }
+    }
+}
+
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

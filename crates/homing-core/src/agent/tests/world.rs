@@ -244,7 +244,7 @@ impl World {
                 self.push(self.now.after(DELAY), to, run, What::Input(Box::new(input)));
             }
             Output::Close { link, .. } => self.cut(link),
-            Output::Heard { .. } => {}
+            Output::Heard { .. } | Output::Audit { .. } => {}
             Output::Reply { request, answer } => {
                 let twice = self.replies.insert(request.0, answer);
                 assert!(twice.is_none(), "a command was answered twice");
