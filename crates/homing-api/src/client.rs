@@ -5,6 +5,7 @@
 
 mod calls;
 mod messages;
+mod references;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

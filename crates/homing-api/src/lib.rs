@@ -25,6 +25,7 @@ pub mod messages;
 pub mod network;
 pub mod operations;
 pub mod peers;
+pub mod references;
 pub mod schema;
 pub mod sse;
 pub mod stamp;

@@ -90,6 +90,14 @@ operations! {
     DHT_LOOKUP "POST" "/v1/dht/lookup"  [], Some("DhtLookupRequest"), "homing.dht_lookup/v1" Json "Look a key up in the DHT, step by step";
     DHT_STATS "GET"  "/v1/dht/stats"    [], None, "homing.dht_stats/v1" Json "Role, estimates, intervals and counts of the DHT";
     GOSSIP_STATS "GET" "/v1/gossip/stats" [], None, "homing.gossip_stats/v1" Json "Peers, records, comparisons and traffic of gossip";
+    REFERENCES "GET" "/v1/references"   [], None, "homing.references/v1" Json "Own references, and those kept for others";
+    REFERENCE_PUBLISH "POST" "/v1/references" [], Some("PublishReference"), "homing.reference/v1" Json "Point a reference of this agent somewhere";
+    REFERENCE_RESOLVE "POST" "/v1/references/resolve" [], Some("ResolveReference"), "homing.reference_resolution/v1" Json "The newest of a reference, with its proof";
+    REFERENCE_RENEW "POST" "/v1/references/renew" [], Some("ReferenceRequest"), "homing.reference/v1" Json "Sign and announce a reference anew";
+    REFERENCE_WITHDRAW "POST" "/v1/references/withdraw" [], Some("ReferenceRequest"), "homing.reference/v1" Json "Take a reference back for good";
+    REFERENCE_KEEP "POST" "/v1/references/keep" [], Some("KeepReference"), "homing.done/v1" Json "Keep a reference of another alive, or no longer";
+    REFERENCE_HISTORY "GET" "/v1/references/history" ["name"], None, "homing.reference_history/v1" Json "What a reference of this agent pointed to";
+    REFERENCE_EXPORT "GET" "/v1/references/export" ["reference"], None, "homing.reference_record/v1" Json "The signed record of a reference that is known here";
     ALIASES   "GET"  "/v1/aliases"      [], None, "homing.aliases/v1" Json "What names mean here";
     ALIAS_SET "POST" "/v1/aliases"      [], Some("AliasRequest"), "homing.done/v1" Json "Call a peer by a local name, or stop doing so";
     CARD      "GET"  "/v1/card"         [], None, "homing.card/v1" Json "The published agent card";

@@ -7,6 +7,7 @@ mod commands;
 mod discovery;
 mod gossip;
 pub(crate) mod messages;
+mod references;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use homing_base::statement::SignedStatement;
 use homing_base::{InstanceId, Name, NodeId, Record, RelayRef, Seq, Service, Wall};
 
 use crate::audit::Fact;
-pub use crate::dht::{Contact, Reach};
+pub use crate::dht::{Contact, Kind, Reach, Slot};
 use crate::message::{ByeReason, Message, Network};
 pub use commands::{Answer, Command, Failure, Layer, PeerRef, Resolution, TrustState};
 pub use discovery::{
@@ -26,6 +27,11 @@ pub use messages::{
     Draft, FileOffer, FileSource, Incoming, MessageCommand, MessageEvent, MessageKind,
     MessageWrite, MessagesView, Outgoing, OutgoingState, Parcel, Seen, StoredMessages,
     Subscription, Verdict,
+};
+pub use references::{
+    Keep, KnownReference, OwnReference, ReferenceCommand, ReferenceEvent, ReferenceKey,
+    ReferenceResolution, ReferenceSettings, ReferenceView, ReferenceWrite, StoredReferences,
+    Version,
 };
 
 /// One transport connection on `homing/mesh/1`, named by the shell. Never reused within a run.
@@ -289,6 +295,8 @@ pub enum Write {
     ForgetGossip(NodeId),
     /// A change of outbox, inbox or subscriptions.
     Message(MessageWrite),
+    /// A change of references, own or others'.
+    Reference(ReferenceWrite),
 }
 
 /// What is read back at start; the shell fills it from its store.
@@ -314,6 +322,8 @@ pub struct Stored {
     pub gossip: Vec<(Record, bool)>,
     /// Messages between agents.
     pub messages: StoredMessages,
+    /// References, own and others'.
+    pub references: StoredReferences,
 }
 
 /// What never changes during a run.
@@ -344,6 +354,8 @@ pub struct Settings {
     pub dht: Option<DhtSettings>,
     /// How to take part in gossip; `None`: not at all.
     pub gossip: Option<GossipSettings>,
+    /// How to deal with references.
+    pub references: ReferenceSettings,
 }
 
 /// A peer to join through.
@@ -441,6 +453,8 @@ pub enum Event {
     },
     /// A message arrived, was delivered or was not.
     Message(MessageEvent),
+    /// A reference was published, signed anew, or moved.
+    Reference(ReferenceEvent),
     /// A peer sent something that was refused.
     Misbehaviour {
         /// Over which link.

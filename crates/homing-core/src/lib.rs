@@ -28,6 +28,7 @@ pub mod message;
 pub mod messages;
 pub(crate) mod names;
 pub(crate) mod records;
+pub mod references;
 pub(crate) mod resolve;
 pub mod session;
 pub(crate) mod trust;

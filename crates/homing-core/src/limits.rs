@@ -116,6 +116,10 @@ pub const GOSSIP_MESSAGES_BURST: u64 = 512;
 pub const MAIL_PER_SECOND: u64 = 64;
 /// The same at once.
 pub const MAIL_BURST: u64 = 256;
+/// Mesh messages about references of one link per second, sustained: each costs up to two signature checks.
+pub const REFERENCES_PER_SECOND: u64 = 16;
+/// The same at once: as many as one agent may have, and what it keeps.
+pub const REFERENCES_BURST: u64 = 512;
 /// Links that we dialled for the DHT only; the one that was used longest ago makes room.
 pub const DHT_LINKS_MAX: usize = 64;
 /// Links that others dialled for the DHT only; the one heard longest ago makes room.

@@ -110,4 +110,6 @@ pub struct Counters {
     pub mail_refused: u64,
     /// Messages dropped because their sender was too fast; it sends them again.
     pub mail_shed: u64,
+    /// Messages about references beyond a link's budget.
+    pub references_shed: u64,
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use homing_api::ApiError;
 use homing_base::{IdentityKey, NodeId, Service};
 use homing_core::Agent;
-use homing_core::io::{GossipSettings, Settings};
+use homing_core::io::{GossipSettings, ReferenceSettings, Settings};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -32,6 +32,7 @@ use crate::home::{Home, HomeError, HomeLock};
 use crate::identity_file::{self, IdentityFileError};
 use crate::mailroom::Mailroom;
 use crate::node::{Node, REQUESTS_MAX, Shared};
+use crate::reference_watch::ReferenceWatch;
 use crate::registry_role::{self, RegistryRole, RegistryStartError};
 use crate::relay::RelayError;
 use crate::relay_role::RelayRole;
@@ -259,6 +260,7 @@ impl Ground {
             stopping: false,
             deferred: Deferred::default(),
             dht: DhtWatch::default(),
+            references: ReferenceWatch::default(),
             heard: heard.clone(),
             store_counts: self.store.counts(),
             store: self.store,
@@ -291,6 +293,7 @@ impl Ground {
         tokio::spawn(node.clone().serve_cards());
         tokio::spawn(node.clone().serve_files());
         tokio::spawn(node.clone().fetch_files());
+        tokio::spawn(node.clone().keep_configured());
         if let (Some(role), Some(prepared)) = (&node.shared.registry, prepared) {
             drop(prepared.serve(&node, role));
         }
@@ -364,6 +367,11 @@ impl Ground {
             takeover: self.takeover,
             dht: self.config.dht.settings(),
             gossip: self.config.gossip.enabled.then(GossipSettings::default),
+            references: ReferenceSettings {
+                keep_for_trusted: self.config.references.keep_for_trusted,
+                lifetime: self.config.references.lifetime,
+                ..ReferenceSettings::default()
+            },
         };
         let stored = std::mem::take(&mut self.contents.stored);
         let seed = identity_file::random_seed();

@@ -21,6 +21,7 @@ use crate::dht_watch::DhtWatch;
 use crate::events::Events;
 use crate::health::Health;
 use crate::mailroom::Mailroom;
+use crate::reference_watch::ReferenceWatch;
 use crate::relay_role::RelayRole;
 use crate::store::{Deferred, Store, StoreCounts, StoreError};
 use crate::streams::Streams;
@@ -51,6 +52,7 @@ pub(crate) struct Driver {
     pub(crate) stopping: bool,
     pub(crate) deferred: Deferred,
     pub(crate) dht: DhtWatch,
+    pub(crate) references: ReferenceWatch,
     /// Records that gossip brings, for whoever lists them.
     pub(crate) heard: broadcast::Sender<Record>,
 }
@@ -98,6 +100,7 @@ impl Driver {
             }
             self.wake();
             self.watch_dht();
+            self.references.look(&self.agent, &self.health, self.clock.now());
         }
     }
 

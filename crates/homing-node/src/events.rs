@@ -8,7 +8,7 @@ use homing_api::peers::PeerSummary;
 use homing_api::{Schema, Stamp};
 use homing_base::{Address, NodeId, Now, RelayRef};
 use homing_core::Agent;
-use homing_core::io::{Event, MessageEvent};
+use homing_core::io::{Event, MessageEvent, ReferenceEvent};
 use homing_core::view::PeerView;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
@@ -154,6 +154,7 @@ fn describe(event: &Event, who: &dyn Fn(&NodeId) -> PeerSummary) -> Described {
             about("name_moved", pinned, &say, json!({"name": name, "claimant": claimant}))
         }
         Event::Message(event) => describe_message(event, who),
+        Event::Reference(event) => describe_reference(event),
         other => describe_general(other, who),
     }
 }
@@ -183,6 +184,33 @@ fn describe_message(event: &MessageEvent, who: &dyn Fn(&NodeId) -> PeerSummary) 
             to,
             "a message was not delivered to",
             json!({"id": id, "why": why}),
+        ),
+    }
+}
+
+fn describe_reference(event: &ReferenceEvent) -> Described {
+    match event {
+        ReferenceEvent::Updated { name, version, .. } => (
+            "reference_updated",
+            None,
+            match version.withdrawn {
+                true => format!("the reference {name} was withdrawn"),
+                false => format!("the reference {name} points to {}", version.value),
+            },
+            json!({"name": name, "sequence": version.sequence, "value": version.value,
+                "previous": version.previous, "ipns": version.ipns, "withdrawn": version.withdrawn}),
+        ),
+        ReferenceEvent::Renewed { name, ends } => (
+            "reference_renewed",
+            None,
+            format!("the reference {name} was signed anew"),
+            json!({"name": name, "expires": Stamp(*ends)}),
+        ),
+        ReferenceEvent::Moved { key, sequence } => (
+            "reference_moved",
+            None,
+            format!("the reference {key} moved on"),
+            json!({"reference": key.to_string(), "sequence": sequence}),
         ),
     }
 }

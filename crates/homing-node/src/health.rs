@@ -80,6 +80,15 @@ items! {
     "gateway_off" Warning after 0, None,
         "programs on this machine have no gateway",
         "choose a free port: homing config set gateway.listen 127.0.0.1:0, then: homing down, then homing up with the flags you started it with";
+    "reference_expired" Warning after 0, None,
+        "a reference has expired: nobody can resolve it any more",
+        "its owner must sign it anew: homing ref renew NAME there; homing ref list shows which";
+    "reference_expiring" Warning after 0, None,
+        "a reference has less than half of its life left where others look",
+        "its owner must come back, or reach others: homing ref list, homing netcheck";
+    "reference_alone" Warning after 60, None,
+        "nobody else holds a reference of this agent: it is dark while this agent is away",
+        "ask a trusted peer: homing publish NAME VALUE --keepers PEER; or join others: homing up --peer TICKET";
     "name_moved" Warning after 0, None,
         "a name is claimed by another agent than before",
         "the first one still counts here; homing name alias decides otherwise";

@@ -34,6 +34,7 @@ pub mod node;
 mod operations;
 mod paths;
 mod problem;
+mod reference_watch;
 mod registry_role;
 pub mod relay;
 mod relay_role;

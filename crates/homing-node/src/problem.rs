@@ -61,6 +61,14 @@ pub(crate) fn of_failure(what: &str, failure: &Failure, now: Wall) -> ApiError {
         Failure::Limit { what, max } => {
             ApiError::new(Code::LimitReached, format!("no more than {max} {what}"))
         }
+        Failure::ReferenceOver { ends: None, .. } => {
+            ApiError::new(Code::Withdrawn, format!("{what} was withdrawn by its owner"))
+        }
+        Failure::ReferenceOver { ends: Some(ends), .. } => {
+            ApiError::new(Code::NotFound, format!("{what} has expired"))
+                .why(format!("its owner signed it until {ends}, and nobody else can extend it"))
+                .hint("its owner must come back online: it signs the reference anew by itself")
+        }
         Failure::Disabled { .. } => dht_disabled(),
         Failure::Invalid(why) => ApiError::new(Code::Usage, why),
         other => ApiError::new(Code::Internal, format!("{what}: {other:?}")),

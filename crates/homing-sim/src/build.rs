@@ -9,7 +9,7 @@ use std::time::Duration;
 use homing_base::limits::RECORD_LIFETIME_MAX;
 use homing_base::{Address, IdentityKey, InstanceId, NodeId, RelayRef, Ticket};
 use homing_core::Agent;
-use homing_core::io::{Door, PeerHint, PeerRef, Settings};
+use homing_core::io::{Door, PeerHint, PeerRef, ReferenceSettings, Settings};
 
 use crate::clock::{HostClock, WorldTime};
 use crate::hostile::Hostile;
@@ -220,6 +220,7 @@ impl World {
             takeover,
             dht: self.options.dht,
             gossip: self.options.gossip,
+            references: ReferenceSettings::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use homing_base::statement::SignedStatement;
 use homing_base::{Name, NodeId, Now, Record, Seq, Wall};
 use homing_core::dht::{Contact, Reach};
-use homing_core::io::{Batch, Stored, Write};
+use homing_core::io::{Batch, Stored, StoredReferences, Write};
 
 use crate::mailbox::Mailbox;
 
@@ -33,6 +33,8 @@ pub struct Disk {
     gossip: BTreeMap<NodeId, (Record, bool)>,
     /// Messages between agents.
     pub mailbox: Mailbox,
+    /// References, own and others'.
+    pub references: StoredReferences,
 }
 
 /// A write that takes something back that was already durable.
@@ -118,6 +120,7 @@ impl Disk {
                 self.gossip.remove(&peer);
             }
             Write::Message(write) => self.mailbox.write(write),
+            Write::Reference(write) => self.references.apply(write),
         }
         Ok(())
     }
@@ -166,6 +169,7 @@ impl Disk {
             dht_contacts: self.dht_contacts.clone(),
             gossip: self.gossip.values().cloned().collect(),
             messages: self.mailbox.stored(),
+            references: self.references.clone(),
         }
     }
 

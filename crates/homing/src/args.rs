@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     a2a, card, completions, config, daemon, demo, dht, doctor, expose, find, forward, gossip, info,
-    key, listen, mcp, name, ping, record, recv, registry, relay, resolve, run, send, start, status,
-    streams, tools, topic, trust, url, wait,
+    key, listen, mcp, name, ping, record, recv, reference, registry, relay, resolve, run, send,
+    start, status, streams, tools, topic, trust, url, wait,
 };
 use crate::output::Format;
 
@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Find(find::FindArgs),
     #[command(alias = "lookup")]
     Resolve(resolve::ResolveArgs),
+    Publish(reference::PublishArgs),
+    Ref(reference::RefArgs),
     Dht(dht::DhtArgs),
     Gossip(gossip::GossipArgs),
     Card(card::CardArgs),
@@ -136,7 +138,7 @@ pub(crate) enum Command {
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["up", "down", "info", "status", "wait", "doctor", "demo", "daemon"]),
     ("Identity", &["key", "name"]),
-    ("Discovery", &["find", "resolve", "dht", "gossip", "card", "record"]),
+    ("Discovery", &["find", "resolve", "publish", "ref", "dht", "gossip", "card", "record"]),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
     (
         "Connect",

@@ -173,6 +173,13 @@ impl IpnsRecord {
         &self.bytes
     }
 
+    /// The signature over the signed document (`signatureV2`).
+    #[must_use]
+    pub fn signature(&self) -> &[u8] {
+        let entry = Entry::parse(&self.bytes).expect("parsed when it was verified or signed");
+        entry.signature_v2.unwrap_or_default()
+    }
+
     /// End of life.
     #[must_use]
     pub fn ends(&self) -> Wall {

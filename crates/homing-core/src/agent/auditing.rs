@@ -1,14 +1,15 @@
 //! What of an agent's doings goes into the audit log. Each [`Output::Audit`] stands before the outputs that
 //! tell others of it.
 
-use homing_base::{InstanceId, NodeId, Now, Record, Seq};
+use homing_base::{InstanceId, IpnsRecord, NodeId, Now, Record, Seq};
 
 use super::Agent;
 use crate::audit::Hash;
 use crate::audit::entry::{
-    EvidenceVerdict, Fact, KeyEvent, RecordChange, RoleChange, TrustChange, endpoints_digest,
+    EvidenceVerdict, Fact, KeyEvent, RecordChange, ReferenceUpdate, RoleChange, TrustChange,
+    endpoints_digest,
 };
-use crate::io::{Output, TrustState};
+use crate::io::{Output, TrustState, Version};
 
 impl Agent {
     /// Puts a fact into the log.
@@ -34,6 +35,20 @@ impl Agent {
         let theirs = pair.and_then(|p| p.theirs.as_ref()).map(|s| Hash::digest(s.bytes()));
         let (from, to) = (from.label().into(), to.label().into());
         self.audit(now, Fact::Trust(TrustChange { peer, from, to, ours, theirs }));
+    }
+
+    /// A new version of a reference, or its end.
+    pub(super) fn audit_reference(&mut self, now: Now, version: &Version, record: &IpnsRecord) {
+        let update = ReferenceUpdate {
+            name: version.ipns.to_string(),
+            sequence: version.sequence,
+            previous: version.previous.clone(),
+            value: if version.withdrawn { String::new() } else { version.value.clone() },
+            timestamp: version.at,
+            signature: record.signature().to_vec(),
+            record: Hash::digest(record.bytes()),
+        };
+        self.audit(now, Fact::Reference(update));
     }
 
     pub(super) fn audit_equivocation(&mut self, now: Now, first: &Record, second: &Record) {

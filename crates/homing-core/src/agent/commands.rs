@@ -33,6 +33,10 @@ impl Agent {
             Command::DhtLookup { key, timeout } => {
                 return self.look_up_in_dht(now, request, key, timeout);
             }
+            Command::ResolveReference { key, timeout } => {
+                return self.resolve_reference(now, request, key, timeout);
+            }
+            Command::Reference(command) => self.on_reference_command(now, command),
             Command::Approve { peer, services, lifetime } => {
                 self.approve(now, &peer, services, lifetime)
             }

@@ -9,11 +9,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use homing_base::{Mono, NodeId, Now, Record, Seq};
+use homing_base::{Mono, NodeId, Now, Seq};
 
 use super::Agent;
 use super::finding::{Want, slot};
-use crate::dht::{DhtCommand, Outcome, Reach, Slot};
+use crate::dht::{DhtCommand, Item, Outcome, Reach, Slot};
 use crate::io::LinkId;
 use crate::limits::{DHT_ERRANDS_ASKED, DHT_ERRANDS_MAX, DHT_GUEST_INTERVAL, LINKS_MAX};
 use crate::message::{Ask, AskAnswer, AskKey, Message};
@@ -76,10 +76,10 @@ impl Agent {
         now: Now,
         link: LinkId,
         ask: &Ask,
-        outcome: Outcome<Reach, Record>,
+        outcome: Outcome<Reach, Item>,
     ) {
         if let Outcome::Values(values) = outcome {
-            values.into_iter().for_each(|value| self.learn_found(now, value));
+            values.into_iter().filter_map(Item::agent).for_each(|r| self.learn_found(now, r));
         }
         if self.links.link(link).is_some_and(|l| l.proven.is_some()) {
             let records = self.records_for(now, &ask.key);
@@ -125,7 +125,7 @@ impl Agent {
         finding.guests.stored.insert(peer, record.sequence);
         let name = record.name.as_ref().map(Slot::name);
         for slot in [Some(Slot::agent(peer)), name].into_iter().flatten() {
-            let put = DhtCommand::Put { slot, value: record.clone(), keep: false };
+            let put = DhtCommand::Put { slot, value: record.clone().into(), keep: false };
             finding.want(Want::Nothing, put);
         }
     }

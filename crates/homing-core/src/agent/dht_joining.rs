@@ -12,13 +12,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use homing_base::{Mono, NodeId, Now, Record};
+use homing_base::{Mono, NodeId, Now};
 use tracing::debug;
 
 use super::Agent;
 use super::finding::Want;
 use crate::dht::contact::ip_group;
-use crate::dht::{Contact, Dht, DhtCommand, Outcome, Reach, Report};
+use crate::dht::{Contact, Dht, DhtCommand, Item, Outcome, Reach, Report};
 use crate::io::{Convergence, DhtRole, LinkId};
 use crate::limits::{
     DHT_MERGE_FIRST, DHT_MERGE_GAIN, DHT_MERGE_MAX, DHT_NEWCOMERS_MAX, DHT_REJOIN_FIRST,
@@ -213,7 +213,7 @@ impl Agent {
         &mut self,
         now: Now,
         known: usize,
-        outcome: &Outcome<Reach, Record>,
+        outcome: &Outcome<Reach, Item>,
         report: &Report,
     ) {
         let jitter = self.chance.jitter(Duration::from_secs(1));
@@ -256,7 +256,7 @@ pub(super) struct Settling {
 
 impl Settling {
     /// Looks at the leafset.
-    pub(super) fn observe(&mut self, now: Mono, dht: &Dht<Reach, Record>) {
+    pub(super) fn observe(&mut self, now: Mono, dht: &Dht<Reach, Item>) {
         let siblings = || dht.table().siblings().map(|e| e.contact.id);
         if siblings().eq(self.leafset.iter().copied()) {
             return;
@@ -269,7 +269,7 @@ impl Settling {
     }
 
     /// A whole round without change ends the episode.
-    fn close_if_quiet(&mut self, now: Mono, dht: &Dht<Reach, Record>) {
+    fn close_if_quiet(&mut self, now: Mono, dht: &Dht<Reach, Item>) {
         let round = dht.intervals().exchange;
         if let Some(began) = self.began
             && now.since(self.changed) >= round
@@ -285,7 +285,7 @@ impl Settling {
     }
 
     /// What it means now.
-    pub(super) fn view(&self, now: Mono, dht: &Dht<Reach, Record>) -> Convergence {
+    pub(super) fn view(&self, now: Mono, dht: &Dht<Reach, Item>) -> Convergence {
         let round = dht.intervals().exchange;
         let quiet = now.since(self.changed) >= round;
         let until = |began| self.measure(began, self.changed, round);

@@ -21,8 +21,8 @@ use super::dht_joining::{Joining, Settling};
 use super::dht_links::Calls;
 use super::waits::Stage;
 use crate::dht::{
-    CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Distance, Outcome, Reach,
-    Report, Slot, wire,
+    CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Distance, Item, Outcome,
+    Reach, Report, Slot, wire,
 };
 use crate::io::{
     Answer, DhtContactView, DhtKey, DhtLookup, DhtSettings, DhtView, Failure, LinkId, RequestId,
@@ -45,6 +45,10 @@ pub(super) enum Want {
     Join { known: usize },
     /// The own record at its place.
     Put,
+    /// A reference at its place.
+    PutReference(Slot),
+    /// The newest of a reference.
+    FindReference(Slot),
     /// A neighbour's question.
     Errand { link: LinkId, ask: Ask },
     /// Nobody waits.
@@ -53,14 +57,14 @@ pub(super) enum Want {
 
 /// This agent's part of the DHT.
 pub(super) struct Finding {
-    pub(super) dht: Dht<Reach, Record>,
+    pub(super) dht: Dht<Reach, Item>,
     pub(super) settings: DhtSettings,
     pub(super) serving: bool,
     pub(super) calls: Calls,
     pub(super) joining: Joining,
     pub(super) settling: Settling,
     pub(super) guests: Guests,
-    inbox: VecDeque<DhtInput<Reach, Record>>,
+    inbox: VecDeque<DhtInput<Reach, Item>>,
     pumping: bool,
     wants: BTreeMap<CommandId, Want>,
     next_command: u64,
@@ -104,7 +108,7 @@ impl Finding {
     }
 
     /// Queues an input; [`Agent::pump_dht`] hands it over.
-    pub(super) fn tell(&mut self, input: DhtInput<Reach, Record>) {
+    pub(super) fn tell(&mut self, input: DhtInput<Reach, Item>) {
         self.inbox.push_back(input);
     }
 
@@ -113,7 +117,7 @@ impl Finding {
         self.wants.values().filter(|want| is(want)).count()
     }
 
-    pub(super) fn want(&mut self, want: Want, command: DhtCommand<Reach, Record>) -> CommandId {
+    pub(super) fn want(&mut self, want: Want, command: DhtCommand<Reach, Item>) -> CommandId {
         self.next_command += 1;
         let id = CommandId(self.next_command);
         self.wants.insert(id, want);
@@ -178,11 +182,16 @@ impl Agent {
         }
     }
 
-    fn perform_dht(&mut self, now: Now, output: DhtOutput<Reach, Record>) {
+    fn perform_dht(&mut self, now: Now, output: DhtOutput<Reach, Item>) {
         match output {
             DhtOutput::Send { to, message, class } => self.carry_dht(now, to, &message, class),
             DhtOutput::Done { id, outcome, report } => self.on_dht_done(now, id, outcome, report),
-            DhtOutput::Newer { value, .. } => self.learn_found(now, value),
+            DhtOutput::Newer { value: Item::Agent(record), .. } => self.learn_found(now, record),
+            DhtOutput::Newer { value: Item::Reference(reference), .. } => {
+                let slot = Slot::reference(&reference);
+                let newer = vec![Item::Reference(reference)];
+                self.on_reference_found(now, slot, newer, &Report::default());
+            }
             DhtOutput::Persist { mut contacts } => {
                 contacts.truncate(DHT_CONTACTS_MAX);
                 if let Some(finding) = self.finding() {
@@ -251,7 +260,7 @@ impl Agent {
         (finding.put_at, finding.put_last) = (None, Some(now.mono));
         let agent = Slot::agent(record.node_id());
         for slot in [Some(agent), record.name.as_ref().map(Slot::name)].into_iter().flatten() {
-            let put = DhtCommand::Put { slot, value: record.clone(), keep: true };
+            let put = DhtCommand::Put { slot, value: record.clone().into(), keep: true };
             finding.want(Want::Put, put);
         }
     }
@@ -270,7 +279,7 @@ impl Agent {
         &mut self,
         now: Now,
         id: CommandId,
-        outcome: Outcome<Reach, Record>,
+        outcome: Outcome<Reach, Item>,
         report: Report,
     ) {
         let Some(want) = self.finding().and_then(|f| f.wants.remove(&id)) else { return };
@@ -284,11 +293,19 @@ impl Agent {
             Want::Join { known } => self.on_joined(now, known, &outcome, &report),
             Want::Put => self.on_put(now, &outcome),
             Want::Errand { link, ask } => self.on_errand_done(now, link, &ask, outcome),
+            Want::PutReference(slot) => self.on_reference_put(now, slot, &outcome),
+            Want::FindReference(slot) => {
+                let values = match outcome {
+                    Outcome::Values(values) => values,
+                    _ => Vec::new(),
+                };
+                self.on_reference_found(now, slot, values, &report);
+            }
             Want::Lookup { .. } | Want::Nothing => {}
         }
     }
 
-    fn on_put(&mut self, now: Now, outcome: &Outcome<Reach, Record>) {
+    fn on_put(&mut self, now: Now, outcome: &Outcome<Reach, Item>) {
         debug!(?outcome, "own record stored in the DHT");
         let Some(finding) = self.finding() else { return };
         let failed = !matches!(outcome, Outcome::Stored { replicas: 1.., .. });
@@ -301,11 +318,11 @@ impl Agent {
         &mut self,
         now: Now,
         key: &AskKey,
-        outcome: Outcome<Reach, Record>,
+        outcome: Outcome<Reach, Item>,
         report: &Report,
     ) {
-        let values = match outcome {
-            Outcome::Values(values) => values,
+        let values: Vec<Record> = match outcome {
+            Outcome::Values(values) => values.into_iter().filter_map(Item::agent).collect(),
             _ => Vec::new(),
         };
         let is_news = |r: &Record| key.is_about(r) && self.is_answer(key, r);
@@ -443,13 +460,15 @@ pub(super) fn slot(key: &AskKey) -> Slot {
 
 fn looked_up(
     key: &DhtKey,
-    outcome: Outcome<Reach, Record>,
+    outcome: Outcome<Reach, Item>,
     report: Report,
 ) -> Result<Answer, Failure> {
     let point = key.point();
     let (mut nodes, values) = match outcome {
         Outcome::Nodes(contacts) => (contacts.into_iter().map(|c| c.id).collect(), Vec::new()),
-        Outcome::Values(values) => (Vec::new(), values),
+        Outcome::Values(values) => {
+            (Vec::new(), values.into_iter().filter_map(Item::agent).collect())
+        }
         Outcome::Refused => {
             let max = crate::dht::limits::LOOKUPS_MAX;
             return Err(Failure::Limit { what: "lookups in the DHT", max });

@@ -141,7 +141,7 @@ impl Agent {
         if let Some(finding) = self.finding() {
             let name = record.name.as_ref().map(Slot::name);
             for slot in [Some(Slot::agent(record.node_id())), name].into_iter().flatten() {
-                let put = DhtCommand::Put { slot, value: record.clone(), keep: false };
+                let put = DhtCommand::Put { slot, value: record.clone().into(), keep: false };
                 finding.want(super::finding::Want::Nothing, put);
             }
             self.pump_dht(now);

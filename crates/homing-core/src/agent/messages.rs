@@ -34,6 +34,11 @@ impl Agent {
                 self.counters.mail_shed += 1;
                 return;
             }
+        } else if matches!(message, Message::Reference(_)) {
+            if !link.references.take(now.mono) {
+                self.counters.references_shed += 1;
+                return;
+            }
         } else if !link.messages.take(now.mono) {
             self.counters.messages_shed += 1;
             return self.close(now, id, ByeReason::Overload);
@@ -57,6 +62,7 @@ impl Agent {
             (Message::Dht(bytes), Some(peer)) => self.on_dht_message(now, id, peer, &bytes),
             (Message::Gossip(bytes), Some(peer)) => self.on_gossip_message(now, id, peer, &bytes),
             (Message::Mail(bytes), Some(peer)) => self.on_mail(now, id, peer, &bytes),
+            (Message::Reference(bytes), Some(peer)) => self.on_note(now, id, peer, &bytes),
             (message, peer) => {
                 self.dirty = true;
                 self.on_substance(now, id, peer, message);
@@ -83,7 +89,8 @@ impl Agent {
             (Message::EchoReply(reply), Some(peer)) => self.on_echo_reply(now, id, peer, reply),
             (_, None)
             | (Message::Ping(_) | Message::Pong(_), _)
-            | (Message::Dht(_) | Message::Gossip(_) | Message::Mail(_), _) => {}
+            | (Message::Dht(_) | Message::Gossip(_) | Message::Mail(_), _)
+            | (Message::Reference(_), _) => {}
         }
     }
 

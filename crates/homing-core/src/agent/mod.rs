@@ -11,6 +11,7 @@
 //!       ─► gossiping with whom to gossip, what to tell, what to do with what is heard
 //!       ─► messaging messages between agents: who may, over which link
 //!       ─► auditing   what of all this goes into the audit log
+//!       ─► referring  references: to whom they are shown, and the DHT
 //!       ─► commands   what the local user wants; waits for what takes time
 //!       ─► dialing    who should be connected, and the attempts to get there
 //!                        └─► Outputs, in order; views: reads without effect
@@ -30,6 +31,7 @@ mod lookups;
 mod messages;
 mod messaging;
 mod publishing;
+mod referring;
 #[cfg(test)]
 mod tests;
 mod trusting;
@@ -66,6 +68,7 @@ use dialing::Seed;
 use finding::Finding;
 use gossiping::Gossiping;
 use messaging::Messaging;
+use referring::Referring;
 use waits::Wait;
 
 /// One agent. See the crate's documentation for the contract.
@@ -93,6 +96,7 @@ pub struct Agent {
     /// `None`: this agent does not gossip.
     gossiping: Option<Box<Gossiping>>,
     messaging: Box<Messaging>,
+    referring: Box<Referring>,
     waits: BTreeMap<RequestId, Wait>,
     /// What peers showed of our own word before it was known whether to believe it; `None`: it is.
     held_back: Option<BTreeMap<NodeId, TrustSync>>,
@@ -151,6 +155,8 @@ impl Agent {
         let gossiping =
             gossiping.and_then(|seed| Gossiping::new(&settings, me, stored.gossip, seed, now));
         let messaging = Messaging::new(me, stored.messages, chance.bytes(), now);
+        let seed = chance.bytes();
+        let referring = Referring::new(&settings, &key, stored.references, seed, now);
         let mut agent = Self {
             main_proof: two_doors
                 .then(|| hello::sign_proof(&key, settings.instance, settings.main)),
@@ -174,6 +180,7 @@ impl Agent {
             finding,
             gossiping,
             messaging,
+            referring,
             waits: BTreeMap::new(),
             held_back: (lost_store && joins).then(BTreeMap::new),
             last_addresses: stored.last_addresses.into_iter().collect(),
@@ -314,6 +321,7 @@ impl Agent {
         self.tend_dht(now);
         self.tend_gossip(now);
         self.tend_messages(now);
+        self.tend_references(now);
         self.land_lookups(now);
         self.reconcile_goals(now);
         self.advance_waits(now);
@@ -342,6 +350,7 @@ impl Agent {
             self.finding.as_deref().filter(|_| self.active()).and_then(Finding::deadline),
             self.gossiping.as_deref().filter(|_| self.active()).and_then(Gossiping::deadline),
             Some(&self.messaging).filter(|_| self.active()).and_then(|m| m.deadline()),
+            self.references_deadline(),
             self.goals.values().filter_map(Redial::deadline).min(),
             self.waits.values().map(|w| w.deadline()).min(),
         ];

@@ -27,6 +27,8 @@ use super::{Dht, Outcome::NotFound};
 
 /// Holders of a name's claims that must have answered before the claims are believed complete.
 const NAME_HOLDERS: usize = 3;
+/// Holders of a reference that must have answered: one that lags, or wants to, is outvoted by the newest.
+const REFERENCE_HOLDERS: usize = 5;
 /// The k closest are suspicious if they lie within this share of where chance would put them:
 /// p < 2·10⁻⁴ for k = 20, an estimate of the network's size that is 25 % off included.
 const SUSPICIOUS_SHARE: f64 = 0.3;
@@ -100,7 +102,11 @@ impl<P: Place, V: Value> Lookup<P, V> {
     }
 
     fn has_enough(&self, slot: &Slot) -> bool {
-        let needed = if slot.kind == Kind::Name { NAME_HOLDERS } else { 1 };
+        let needed = match slot.kind {
+            Kind::Name => NAME_HOLDERS,
+            Kind::Reference | Kind::Bound => REFERENCE_HOLDERS,
+            Kind::Agent | Kind::Address => 1,
+        };
         self.holders.iter().filter(|(_, values)| !values.is_empty()).count() >= needed
     }
 }
@@ -115,10 +121,14 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// First our own values, then the network.
     pub(super) fn find_value(&mut self, id: CommandId, slot: Slot, now: Now) {
         let here = self.held_here(&slot, now);
-        if !here.is_empty() && slot.kind != Kind::Name {
+        let is_moving = matches!(slot.kind, Kind::Reference | Kind::Bound);
+        if !here.is_empty() && slot.kind != Kind::Name && !is_moving {
             return self.finish(id, Outcome::Values(here), Report::default());
         }
-        self.start(Some(id), Goal::Find(slot), slot.key, Vec::new(), Class::Command, now);
+        // Of something that moves, our own copy is one voice among several.
+        let voice = if is_moving { here } else { Vec::new() };
+        let goal = Goal::Find(slot);
+        self.start_knowing(Some(id), goal, slot.key, Vec::new(), Class::Command, voice, now);
     }
 
     pub(super) fn put(
@@ -141,6 +151,21 @@ impl<P: Place, V: Value> Dht<P, V> {
         class: Class,
         now: Now,
     ) {
+        self.start_knowing(command, goal, target, seeds, class, Vec::new(), now);
+    }
+
+    /// As [`Self::start`], with values that we hold ourselves.
+    #[expect(clippy::too_many_arguments, reason = "one lookup, spelled out")]
+    fn start_knowing(
+        &mut self,
+        command: Option<CommandId>,
+        goal: Goal<V>,
+        target: NodeId,
+        seeds: Vec<Contact<P>>,
+        class: Class,
+        here: Vec<V>,
+        now: Now,
+    ) {
         if self.lookups.len() >= LOOKUPS_MAX {
             self.stats.shed += 1;
             if let Some(id) = command {
@@ -149,6 +174,10 @@ impl<P: Place, V: Value> Dht<P, V> {
             return;
         }
         let candidates = self.candidates(&goal, target, seeds);
+        let holders = match here.is_empty() {
+            true => Vec::new(),
+            false => vec![(self.me.clone(), here.clone())],
+        };
         let lookup = Lookup {
             goal,
             target,
@@ -158,8 +187,8 @@ impl<P: Place, V: Value> Dht<P, V> {
             candidates,
             started: now.mono,
             report: Report::default(),
-            best: Vec::new(),
-            holders: Vec::new(),
+            best: here,
+            holders,
             gathered: Vec::new(),
             again: false,
         };
@@ -353,6 +382,11 @@ impl<P: Place, V: Value> Dht<P, V> {
         lookup.report.elapsed = now.mono.since(lookup.started);
         let holders = lookup.holders.iter().filter(|(_, values)| !values.is_empty()).count();
         lookup.report.holders = u32::try_from(holders).unwrap_or(u32::MAX);
+        let agrees = |(_, values): &&Holder<P, V>| {
+            !values.is_empty() && values.iter().all(|v| lookup.best.contains(v))
+        };
+        let agreed = lookup.holders.iter().filter(agrees).count();
+        lookup.report.agreed = u32::try_from(agreed).unwrap_or(u32::MAX);
         lookup.phase = Phase::Settling;
         let report = lookup.report.clone();
         let answered = lookup.candidates.answered().take(self.config.k);

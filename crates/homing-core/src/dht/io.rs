@@ -168,6 +168,8 @@ pub struct Report {
     pub region: bool,
     /// Nodes that had shown a value when the lookup ended.
     pub holders: u32,
+    /// Of these, the ones that had shown the newest.
+    pub agreed: u32,
     /// Each answered or failed request, if asked for by [`super::Config::trace`].
     pub steps: Vec<Step>,
 }

@@ -47,7 +47,7 @@ pub use config::{Config, Intervals, Recovery, Unworkable};
 pub use contact::{Contact, Distance, Place, Reach};
 pub use io::{Class, CommandId, DhtCommand, DhtInput, DhtOutput, Outcome, Report, Stats, Step};
 pub use message::{Body, Message, Verdict};
-pub use value::{Kind, Slot, Unbelievable, Value};
+pub use value::{Item, Kind, Slot, Unbelievable, Value};
 
 use churn::Estimates;
 use drive::Lookup;

@@ -3,10 +3,11 @@
 //! ```text
 //! kind 1 agent      key = node ID                         one value: the newest record
 //! kind 2 name       key = SHA-256("homing name v1\0" name) up to 8: every claimant's record
-//! kind 3 reference  key = SHA-256 of the reference's name  reserved
+//! kind 3 reference  key = SHA-256 of the IPNS routing key  one value: the newest record
 //! kind 4 address    key = 15 bytes of the node ID ‖ 0…     a question only: matches agent slots
+//! kind 5 bound      key = point of owner and name          one value: the newest binding and record
 //! ```
-//! [`Value`] is what the DHT needs of a value; [`homing_base::Record`] is the real one, a simulator may
+//! [`Value`] is what the DHT needs of a value; [`Item`] is the real one, a simulator may
 //! use a cheaper one that can still be forged and found out. Bytes become values by
 //! [`Value::verify`] only.
 
@@ -14,8 +15,11 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use homing_base::limits::RECORD_BYTES_MAX;
-use homing_base::{Address, Name, NodeId, Now, Record, RecordError, Seq, UnverifiedRecord, Wall};
+use homing_base::limits::{RECORD_BYTES_MAX, REFERENCE_BYTES_MAX};
+use homing_base::{
+    Address, IpnsError, Name, NodeId, Now, Record, RecordError, Reference, ReferenceError, Seq,
+    UnverifiedRecord, Wall,
+};
 
 /// What a slot is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,13 +33,15 @@ pub enum Kind {
     Reference = 3,
     /// Agent records whose node ID begins with an address. Asked for, never stored under.
     Address = 4,
+    /// A reference by its owner and name.
+    Bound = 5,
 }
 
 impl Kind {
     /// The kind with this number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Agent, Self::Name, Self::Reference, Self::Address]
+        [Self::Agent, Self::Name, Self::Reference, Self::Address, Self::Bound]
             .into_iter()
             .find(|k| *k as u8 == number)
     }
@@ -69,6 +75,13 @@ impl Slot {
     #[must_use]
     pub fn name(name: &Name) -> Self {
         Self { kind: Kind::Name, key: NodeId::derived("homing name v1", name.as_str().as_bytes()) }
+    }
+
+    /// The slot of a reference: of its owner and name when it is bound, else of its IPNS name.
+    #[must_use]
+    pub fn reference(reference: &Reference) -> Self {
+        let kind = if reference.binding.is_some() { Kind::Bound } else { Kind::Reference };
+        Self { kind, key: reference.point() }
     }
 
     /// Values that one slot keeps.
@@ -123,7 +136,33 @@ pub fn id_fits(id: &NodeId, slot: &Slot) -> bool {
     match slot.kind {
         Kind::Agent => *id == slot.key,
         Kind::Address => id.0[..15] == slot.key.0[..15],
-        Kind::Name | Kind::Reference => false,
+        Kind::Name | Kind::Reference | Kind::Bound => false,
+    }
+}
+
+/// What real nodes store.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// An agent's record.
+    Agent(Record),
+    /// A reference, bound or not.
+    Reference(Arc<Reference>),
+}
+
+impl Item {
+    /// The record, if it is one.
+    #[must_use]
+    pub fn agent(self) -> Option<Record> {
+        match self {
+            Item::Agent(record) => Some(record),
+            Item::Reference(_) => None,
+        }
+    }
+}
+
+impl From<Record> for Item {
+    fn from(record: Record) -> Self {
+        Item::Agent(record)
     }
 }
 
@@ -174,5 +213,87 @@ impl Value for Record {
 
     fn precedence(&self, other: &Self) -> Ordering {
         Record::precedence(self, other)
+    }
+}
+
+fn verify_reference(wire: &[u8], now: Now) -> Result<Reference, Unbelievable> {
+    if wire.len() > REFERENCE_BYTES_MAX {
+        return Err(Unbelievable::Malformed);
+    }
+    Reference::verify(wire, now).map_err(|e| match e {
+        ReferenceError::FromTheFuture { .. }
+        | ReferenceError::Record(IpnsError::Expired { .. }) => Unbelievable::Untimely,
+        ReferenceError::Record(IpnsError::Signature { .. })
+        | ReferenceError::Binding
+        | ReferenceError::OtherName => Unbelievable::Forged,
+        _ => Unbelievable::Malformed,
+    })
+}
+
+/// A COSE object begins with its tag, a reference is a map: the first byte tells them apart.
+impl Value for Item {
+    type Wire = Arc<[u8]>;
+
+    fn verify(wire: &Arc<[u8]>, now: Now) -> Result<Self, Unbelievable> {
+        match wire.first() {
+            Some(first) if first >> 5 == 5 => {
+                verify_reference(wire, now).map(|r| Item::Reference(Arc::new(r)))
+            }
+            _ => <Record as Value>::verify(wire, now).map(Item::Agent),
+        }
+    }
+
+    fn wire(&self) -> Arc<[u8]> {
+        match self {
+            Item::Agent(record) => record.wire(),
+            Item::Reference(reference) => reference.to_bytes().into(),
+        }
+    }
+
+    fn wire_len(wire: &Arc<[u8]>) -> usize {
+        wire.len()
+    }
+
+    fn signer(&self) -> NodeId {
+        match self {
+            Item::Agent(record) => record.signer(),
+            Item::Reference(reference) => reference.signer(),
+        }
+    }
+
+    fn fits(&self, slot: &Slot) -> bool {
+        match self {
+            Item::Agent(record) => record.fits(slot),
+            Item::Reference(reference) => Slot::reference(reference) == *slot,
+        }
+    }
+
+    fn sequence(&self) -> Seq {
+        match self {
+            Item::Agent(record) => record.sequence,
+            Item::Reference(reference) => Seq(reference.record.sequence),
+        }
+    }
+
+    fn expires(&self) -> Wall {
+        match self {
+            Item::Agent(record) => record.expires,
+            Item::Reference(reference) => reference.record.ends(),
+        }
+    }
+
+    fn is_current(&self, now: Now) -> bool {
+        self.expires() > now.wall
+            && !matches!(self, Item::Agent(record) if !Value::is_current(record, now))
+    }
+
+    fn precedence(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Item::Agent(a), Item::Agent(b)) => a.precedence(b),
+            (Item::Reference(a), Item::Reference(b)) => a.precedence(b),
+            // They never share a slot.
+            (Item::Agent(_), Item::Reference(_)) => Ordering::Less,
+            (Item::Reference(_), Item::Agent(_)) => Ordering::Greater,
+        }
     }
 }

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use homing_base::cbor::{self, CborError};
-use homing_base::limits::{MESSAGE_BYTES_MAX, RECORD_BYTES_MAX};
+use homing_base::limits::{MESSAGE_BYTES_MAX, REFERENCE_BYTES_MAX};
 use homing_base::record::{socket_addr_bytes, socket_addr_from_bytes};
 use homing_base::{InstanceId, NodeId, RelayRef};
 use minicbor::decode::{Decoder, Error as DecodeError};
@@ -191,7 +191,7 @@ fn decode_slot(d: &mut Decoder<'_>) -> Result<Slot, DecodeError> {
 
 fn decode_value(d: &mut Decoder<'_>) -> Result<Arc<[u8]>, DecodeError> {
     let bytes = d.bytes()?;
-    if bytes.len() > RECORD_BYTES_MAX {
+    if bytes.len() > REFERENCE_BYTES_MAX {
         return Err(DecodeError::message("value too long"));
     }
     Ok(bytes.into())

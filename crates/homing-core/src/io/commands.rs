@@ -5,7 +5,10 @@ use std::time::Duration;
 use homing_base::record::CardRef;
 use homing_base::{Address, InstanceId, MessageId, Name, NodeId, Record, Scope, Service, Wall};
 
-use super::{DhtKey, DhtLookup, DialTarget, Draft, LinkId, MessageCommand, PeerHint};
+use super::{
+    DhtKey, DhtLookup, DialTarget, Draft, LinkId, MessageCommand, PeerHint, ReferenceCommand,
+    ReferenceKey, ReferenceResolution, ReferenceView,
+};
 use crate::message::Refusal;
 
 /// How a user refers to a peer.
@@ -129,6 +132,15 @@ pub enum Command {
         /// Give up after this long.
         timeout: Duration,
     },
+    /// Publish, renew, withdraw or keep a reference.
+    Reference(ReferenceCommand),
+    /// Find the newest of a reference.
+    ResolveReference {
+        /// Which.
+        key: ReferenceKey,
+        /// Give up after this long.
+        timeout: Duration,
+    },
     /// Join through one more peer.
     AddPeer(PeerHint),
     /// Replace the advertised services.
@@ -198,6 +210,10 @@ pub enum Answer {
         /// To so many subscribers.
         peers: usize,
     },
+    /// How a reference stands now.
+    Reference(Box<ReferenceView>),
+    /// The newest of a reference.
+    ReferenceResolved(Box<ReferenceResolution>),
     /// Done.
     Done {
         /// Whether anything changed.
@@ -368,6 +384,13 @@ pub enum Failure {
     },
     /// The content is out of bounds.
     Invalid(String),
+    /// The reference has expired, or its owner has taken it back.
+    ReferenceOver {
+        /// Which.
+        what: String,
+        /// When it expired; `None`: it was withdrawn.
+        ends: Option<Wall>,
+    },
     /// The settings say no to this.
     Disabled {
         /// To what.

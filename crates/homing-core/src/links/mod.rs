@@ -25,8 +25,8 @@ use homing_base::{InstanceId, Mono, NodeId, Seq};
 use crate::io::{DialId, Door, LinkId, LinkUp, Reach};
 use crate::limits::{
     DHT_MESSAGES_BURST, DHT_MESSAGES_PER_SECOND, GOSSIP_MESSAGES_BURST, GOSSIP_MESSAGES_PER_SECOND,
-    MAIL_BURST, MAIL_PER_SECOND, MESSAGES_BURST, MESSAGES_PER_SECOND, STATEMENTS_BURST,
-    STATEMENTS_PER_MINUTE,
+    MAIL_BURST, MAIL_PER_SECOND, MESSAGES_BURST, MESSAGES_PER_SECOND, REFERENCES_BURST,
+    REFERENCES_PER_SECOND, STATEMENTS_BURST, STATEMENTS_PER_MINUTE,
 };
 use crate::message::{Candidates, TrustSync};
 use liveness::Pulse;
@@ -66,6 +66,8 @@ pub(crate) struct Link {
     pub dht_messages: Bucket,
     pub gossip_messages: Bucket,
     pub mail: Bucket,
+    /// Budget for what is said about references.
+    pub references: Bucket,
     /// When the DHT last sent something over it.
     pub dht_sent: Mono,
     /// A DHT request left then, and nothing was heard since.
@@ -125,6 +127,7 @@ impl Link {
                 GOSSIP_MESSAGES_PER_SECOND * 60,
             ),
             mail: Bucket::new(now, MAIL_BURST, MAIL_PER_SECOND * 60),
+            references: Bucket::new(now, REFERENCES_BURST, REFERENCES_PER_SECOND * 60),
             dht_sent: now,
             dht_waits: None,
         }

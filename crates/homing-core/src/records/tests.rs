@@ -40,6 +40,7 @@ fn settings() -> Settings {
         takeover: false,
         dht: None,
         gossip: None,
+        references: Default::default(),
     }
 }
 

@@ -12,6 +12,7 @@
 mod answer;
 mod exposures;
 mod messages;
+mod references;
 mod router;
 mod sse;
 mod upgrade;

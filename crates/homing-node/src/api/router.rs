@@ -19,7 +19,7 @@ use homing_api::{
 use serde::Deserialize;
 
 use super::answer::{Answer, Failed, body, json};
-use super::{Caller, exposures, messages, sse, upgrade};
+use super::{Caller, exposures, messages, references, sse, upgrade};
 use crate::VERSION;
 use crate::node::Node;
 use crate::streams::Stream;
@@ -70,6 +70,7 @@ pub(super) fn router(node: Node) -> Router {
         .route(op::EVENTS, get(sse::events))
         .route(op::STOP, post(stop))
         .merge(messages::routes())
+        .merge(references::routes())
         .merge(exposures::routes())
         .fallback(no_operation)
         .method_not_allowed_fallback(no_operation)

@@ -67,6 +67,9 @@ keys! {
     "gateway.listen" Text "" "loopback TCP address; unset: 127.0.0.1:7420, or any free port when that one is taken";
     "gateway.mesh_only" Bool "false" "reach only agents through the gateway's proxies, no other hosts";
     "messages.file_bytes_max" Number "1073741824" "the largest file that is fetched when a peer sends one";
+    "references.lifetime" Text "7d" "how long a published reference is valid without a renewal, 30s to 366d";
+    "references.keep" List "" "references of others to keep alive, such as agent-b/planner/checkpoint or k51…";
+    "references.keep_for_trusted" Bool "true" "keep alive what trusted peers ask this agent to keep";
     "registry.enabled" Bool "false" "serve an HTTP registry of agents";
     "registry.listen" Text "127.0.0.1:7400" "TCP address of the registry";
     "registry.database" Text "" "postgres://USER@HOST/DATABASE; unset: SQLite in the home";

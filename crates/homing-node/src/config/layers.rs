@@ -13,8 +13,8 @@ use homing_core::io::PeerHint;
 
 use super::keys::{KEYS, Key};
 use super::{
-    Config, ConfigError, GossipConfig, LogConfig, MessagesConfig, RelayAccess, RelayConfig,
-    TrustConfig, file,
+    Config, ConfigError, GossipConfig, LogConfig, MessagesConfig, ReferencesConfig, RelayAccess,
+    RelayConfig, TrustConfig, file,
 };
 
 /// A value before its meaning is known.
@@ -179,6 +179,11 @@ impl Layers {
             messages: MessagesConfig {
                 file_bytes_max: self.number("messages.file_bytes_max", 0, 1 << 50)?,
             },
+            references: ReferencesConfig {
+                lifetime: self.one("references.lifetime", reference_lifetime)?,
+                keep: self.list("references.keep", |text: &str| Ok(text.to_owned()))?,
+                keep_for_trusted: self.bool("references.keep_for_trusted"),
+            },
             trust: TrustConfig { lifetime: self.maybe("trust.lifetime", duration)? },
         })
     }
@@ -324,6 +329,13 @@ fn record_lifetime(text: &str) -> Result<Duration, String> {
         l if l > RECORD_LIFETIME_MAX => Err("a record lives at most 24h".into()),
         l => Ok(l),
     }
+}
+
+fn reference_lifetime(text: &str) -> Result<Duration, String> {
+    use homing_core::references::limits::{LIFETIME_MAX, LIFETIME_MIN};
+    let lifetime = duration(text)?;
+    let allowed = (LIFETIME_MIN..=LIFETIME_MAX).contains(&lifetime);
+    allowed.then_some(lifetime).ok_or_else(|| "expected 30s to 366d".to_owned())
 }
 
 /// `90s`, `15m`, `12h`, `30d`.

@@ -68,6 +68,8 @@ pub struct Config {
     pub gossip: GossipConfig,
     /// Messages between agents.
     pub messages: MessagesConfig,
+    /// References.
+    pub references: ReferencesConfig,
     /// The registry role.
     pub registry: RegistryConfig,
     /// The gateway.
@@ -90,6 +92,18 @@ pub struct MessagesConfig {
     /// The largest file that is fetched when a trusted peer sends one, in bytes. Default 1 GiB: a peer must not
     /// fill the disk by mistake. 0: no files but empty ones.
     pub file_bytes_max: u64,
+}
+
+/// Mutable references.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferencesConfig {
+    /// How long a record is valid when `publish` says nothing. Default 7 days: it outlives a weekend of its
+    /// owner, and nobody but the owner can extend it.
+    pub lifetime: Duration,
+    /// References of others to keep alive. Default: none.
+    pub keep: Vec<String>,
+    /// Whether trusted peers may ask this agent to keep theirs. Default `true`, at most 64 each.
+    pub keep_for_trusted: bool,
 }
 
 /// Logging.

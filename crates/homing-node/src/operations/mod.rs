@@ -8,6 +8,7 @@ mod gossip;
 mod messages;
 mod network;
 mod peers;
+pub(crate) mod references;
 mod trust;
 
 use homing_api::Stamp;

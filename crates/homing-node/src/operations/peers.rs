@@ -235,7 +235,7 @@ fn ids(view: DhtView) -> BTreeSet<NodeId> {
     view.contacts.iter().map(|entry| entry.contact.id).collect()
 }
 
-fn layer_name(layer: Layer) -> &'static str {
+pub(super) fn layer_name(layer: Layer) -> &'static str {
     match layer {
         Layer::Local => "local",
         Layer::Neighbours => "neighbours",

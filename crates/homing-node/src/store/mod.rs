@@ -13,6 +13,7 @@
 mod deferred;
 mod load;
 mod messages;
+mod references;
 mod schema;
 #[cfg(test)]
 mod tests;

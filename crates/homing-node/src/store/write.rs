@@ -8,7 +8,7 @@ use homing_core::Write;
 use homing_core::dht::{Contact, Reach};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{StoreCounts, messages};
+use super::{StoreCounts, messages, references};
 
 /// Commits `batch` whole, or leaves everything as it was.
 pub(super) fn batch(
@@ -66,6 +66,7 @@ fn one(t: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
             run(t, "DELETE FROM gossip_entries WHERE node_id = ?1", params![peer.0])
         }
         Write::Message(write) => messages::write(t, write),
+        Write::Reference(write) => references::write(t, write),
     }
 }
 

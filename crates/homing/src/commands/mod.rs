@@ -21,6 +21,7 @@ pub(crate) mod name;
 pub(crate) mod ping;
 pub(crate) mod record;
 pub(crate) mod recv;
+pub(crate) mod reference;
 pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod resolve;
@@ -62,6 +63,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Name(args) => name::run(session, args).await,
         Command::Find(args) => find::run(session, &args).await,
         Command::Resolve(args) => resolve::run(session, &args).await,
+        Command::Publish(args) => reference::publish(session, args).await,
+        Command::Ref(args) => reference::run(session, args).await,
         Command::Card(args) => card::run(session, args).await,
         Command::Record(args) => record::run(session, args),
         Command::Dht(args) => dht::run(session, args).await,

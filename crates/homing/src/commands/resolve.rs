@@ -1,4 +1,4 @@
-//! `homing resolve`: the current, proven record behind a name, address or node ID.
+//! `homing resolve`: the current, proven record behind a name, address, node ID or reference.
 
 use clap::Args;
 use homing_api::peers::Resolution;
@@ -7,20 +7,28 @@ use super::{OK, Outcome};
 use crate::render::{fields, time};
 use crate::session::Session;
 
-/// The current, proven record of an agent
+/// The current, proven record of an agent, or what a reference points to
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  homing resolve agent-b\n  homing resolve fd3a:91c2:77e0:4b1d:9f02:6c8a:e511:d04e\n  homing resolve agent-b -o name        # its node ID and nothing else"
+    after_help = "Examples:\n  homing resolve agent-b\n  homing resolve fd3a:91c2:77e0:4b1d:9f02:6c8a:e511:d04e\n  homing resolve agent-b/planner/checkpoint\n  homing resolve agent-b -o name        # its node ID and nothing else"
 )]
 pub(crate) struct ResolveArgs {
-    /// Name, address or node ID
+    /// Name, address or node ID; or a reference: NAME, AGENT/NAME or k51…
     what: String,
 }
 
 pub(crate) async fn run(session: &Session, args: &ResolveArgs) -> Outcome {
+    if is_reference(&args.what) {
+        return super::reference::resolve(session, &args.what).await;
+    }
     let found = session.client()?.resolve(&args.what, session.answer_timeout()).await?;
     session.out.result(&found, || vec![found.peer.node_id.to_string()], || text(&found));
     Ok(OK)
+}
+
+/// An agent's name, address or node ID has no slash; an IPNS name is longer than any name.
+fn is_reference(what: &str) -> bool {
+    what.contains('/') || what.parse::<homing_base::IpnsName>().is_ok()
 }
 
 fn text(found: &Resolution) -> String {

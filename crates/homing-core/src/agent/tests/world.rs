@@ -83,6 +83,7 @@ pub(super) fn settings(n: u8, run: u64) -> Settings {
         takeover: false,
         dht: None,
         gossip: None,
+        references: Default::default(),
     }
 }
 
@@ -451,6 +452,7 @@ fn apply(disk: &mut Stored, write: Write) {
         }
         Write::ForgetGossip(peer) => disk.gossip.retain(|(r, _)| r.node_id() != peer),
         Write::Message(write) => apply_message(&mut disk.messages, write),
+        Write::Reference(write) => disk.references.apply(write),
     }
 }
 
