@@ -1,7 +1,8 @@
-//! Programs that others wrote, for tests that must not believe our own: Python environments below the target folder.
+//! Programs that others wrote, for tests that must not believe our own: Python environments and Node packages below the
+//! target folder.
 //!
-//! Each is made once, with pinned versions. Without `python3` or a package index the tests that need them say that they were
-//! skipped, and are counted.
+//! Each is made once, with pinned versions. Without `python3`, `npm` or a package index the tests that need them say that they
+//! were skipped, and are counted.
 
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,36 @@ pub fn prepare(root: &Path, environment: &Environment, report: &mut Report) -> P
         if !made || !run::program(root, &pip, &args).quiet()?.success {
             let packages = environment.packages.join(", ");
             println!("could not install {packages}: what needs it will be skipped");
+        }
+        Ok(Tally::default())
+    });
+    folder
+}
+
+/// Names the folder with a Solidity compiler and a development chain to the tests.
+pub const CHAIN_VARIABLE: &str = "HOMING_CHAIN_TOOLS";
+
+/// The compiler and the chain that `contracts/package-lock.json` pins. No script of theirs is run.
+pub fn prepare_chain(root: &Path, report: &mut Report) -> PathBuf {
+    let folder = run::target_dir(root).join("chain-tools");
+    let pinned = ["package.json", "package-lock.json"];
+    let source = |name: &str| root.join("contracts").join(name);
+    let is_same =
+        |name: &&str| std::fs::read(source(name)).ok() == std::fs::read(folder.join(name)).ok();
+    let is_whole = folder.join("node_modules/.package-lock.json").is_file();
+    if (is_whole && pinned.iter().all(|name| is_same(name))) || !run::is_installed("npm") {
+        return folder;
+    }
+    report.part("chain-tools", || {
+        std::fs::create_dir_all(&folder)?;
+        for name in pinned {
+            std::fs::copy(source(name), folder.join(name))?;
+        }
+        let path = folder.to_string_lossy().into_owned();
+        let quick = ["--fetch-retries=1", "--fetch-timeout=60000", "--ignore-scripts", "--no-audit", "--no-fund"];
+        let args = [&["ci", "--prefix", &path][..], &quick].concat();
+        if !run::program(root, "npm", &args).quiet()?.success {
+            println!("could not install the Solidity compiler and the development chain: what needs them will be skipped");
         }
         Ok(Tally::default())
     });

@@ -4,6 +4,7 @@
 //! prepare     PostgreSQL and tools that the NAT lab needs, installed when this is root on a Debian-like system
 //! api-tools   a schema-driven fuzzer and a client generator, in a Python environment of their own
 //! agent-tools the official SDKs of MCP and A2A, in another
+//! chain-tools a Solidity compiler and a development chain, from npm
 //! release     the binary that people run; flow and lab tests start it (HOMING_BIN)
 //! workspace   unit, property, flow, corpus and documentation tests of every crate
 //! simulator   200 seeds × 200 agents
@@ -55,6 +56,8 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     prepare(root, &packages, &mut report);
     let environments = [api_tools::API, api_tools::AGENTS, api_tools::CLIENTS];
     let tools = environments.map(|e| (e.variable, api_tools::prepare(root, &e, &mut report)));
+    let chain = (api_tools::CHAIN_VARIABLE, api_tools::prepare_chain(root, &mut report));
+    let tools = [&tools[..], &[chain]].concat();
     report.part("release binary", || release(root, &binary));
     report.part("workspace tests", || workspace(root, &binary, &tools, has(LAB)));
     if extent == Extent::Full {

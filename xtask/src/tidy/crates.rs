@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("homing-sim", &["homing-base", "homing-core"]),
     ("homing-registry", &["homing-base", "homing-api"]),
     ("homing-gateway", &["homing-base", "homing-api"]),
+    ("homing-anchor", &["homing-base"]),
     (
         "homing-node",
         &["homing-base", "homing-core", "homing-api", "homing-registry", "homing-gateway"],
