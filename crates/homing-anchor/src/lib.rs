@@ -31,7 +31,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use evidence::{Evidence, EvidenceError, EvmEvidence, Finding, TimeStamp};
-pub use journal::{Anchored, Flight, Journal, JournalError, Mark, Subject, Waiting};
+#[cfg(feature = "evm")]
+pub use journal::Flight;
+pub use journal::{Anchored, Journal, JournalError, Mark, Subject, Waiting};
 pub use secret::{Secret, SecretError};
 
 /// A state of a log: how many entries, and the Merkle root over them (RFC 9162 §2.1.1).

@@ -10,6 +10,8 @@
 //! `synchronous=FULL`: what this returns from is on the disk. What is anchored is taken from the outside at every round, so a
 //! journal that was lost costs a search through past events and no second transaction.
 
+#[cfg(feature = "evm")]
+mod flights;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -18,8 +20,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::limits::{EVIDENCE_BYTES_MAX, REPLACEMENTS_KEPT_MAX, UPDATES_WAITING_MAX};
+use crate::limits::{EVIDENCE_BYTES_MAX, UPDATES_WAITING_MAX};
 use crate::{Evidence, Point, Update};
+
+#[cfg(feature = "evm")]
+pub use flights::Flight;
 
 const UPDATE_BYTES: usize = 136;
 
@@ -43,25 +48,6 @@ pub enum Subject {
         /// Number of the last.
         last: u64,
     },
-}
-
-/// A transaction that was signed, and those that replace it: all have the same nonce, so at most one has an effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flight {
-    /// The account's nonce.
-    pub nonce: u64,
-    /// What the newest is about.
-    pub subject: Subject,
-    /// Most that the newest pays per gas, in wei.
-    pub fee: u128,
-    /// Of that, for the block's maker.
-    pub priority: u128,
-    /// When the newest was signed, Unix milliseconds.
-    pub sent_ms: u64,
-    /// The newest, signed.
-    pub raw: Vec<u8>,
-    /// Hashes of all, the newest last.
-    pub hashes: Vec<[u8; 32]>,
 }
 
 /// Something that was seen outside.
@@ -201,60 +187,6 @@ impl Journal {
         })
     }
 
-    /// The root at `size`, if this journal was asked to anchor it.
-    pub(crate) fn root_at(&self, size: u64) -> Result<Option<[u8; 32]>, JournalError> {
-        self.one("SELECT root FROM points WHERE size = ?1", [int(size)], |row| row.get(0))
-    }
-
-    /// Up to `count` wanted updates from number `first` on.
-    pub(crate) fn updates(&self, first: u64, count: usize) -> Result<Vec<Update>, JournalError> {
-        let sql = "SELECT body FROM updates WHERE number >= ?1 ORDER BY number LIMIT ?2";
-        self.all(sql, params![int(first), count as i64], |row| {
-            Ok(update(&row.get::<_, [u8; UPDATE_BYTES]>(0)?))
-        })
-    }
-
-    /// What was signed with `nonce`.
-    ///
-    /// # Errors
-    /// [`JournalError::Sqlite`].
-    pub fn flight(&self, nonce: u64) -> Result<Option<Flight>, JournalError> {
-        let sql = format!("SELECT {FLIGHT} FROM flights WHERE nonce = ?1");
-        self.one(&sql, [int(nonce)], flight)
-    }
-
-    /// Remembers what is about to be sent. Durable when this returns.
-    pub(crate) fn depart(&mut self, flight: &Flight) -> Result<(), JournalError> {
-        let (first, last, root) = columns(flight.subject);
-        let kept = flight.hashes.len().saturating_sub(REPLACEMENTS_KEPT_MAX);
-        let hashes = flight.hashes[kept..].concat();
-        let (fee, priority) = (flight.fee.to_be_bytes(), flight.priority.to_be_bytes());
-        self.run(
-            "INSERT OR REPLACE INTO flights (nonce, first, last, root, fee, priority, sent_ms, raw, hashes, landed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)",
-            params![int(flight.nonce), first, last, root, fee, priority, int(flight.sent_ms), flight.raw, hashes],
-        )?;
-        self.count("sent", 1)
-    }
-
-    /// Flights whose nonce was used before `nonce`, and that nobody looked at since.
-    pub(crate) fn landing(&self, nonce: u64) -> Result<Vec<Flight>, JournalError> {
-        let sql = format!(
-            "SELECT {FLIGHT} FROM flights WHERE nonce < ?1 AND landed = 0 ORDER BY nonce LIMIT 100"
-        );
-        self.all(&sql, [int(nonce)], flight)
-    }
-
-    /// The nonce of a flight was used. It is kept while a reorganisation could bring it back.
-    pub(crate) fn land(&mut self, nonce: u64) -> Result<(), JournalError> {
-        self.run("UPDATE flights SET landed = 1 WHERE nonce = ?1", [int(nonce)])
-    }
-
-    /// Nothing before `nonce` can come back.
-    pub(crate) fn forget_flights(&mut self, nonce: u64) -> Result<(), JournalError> {
-        self.run("DELETE FROM flights WHERE nonce < ?1 AND landed = 1", [int(nonce)])
-    }
-
     /// Notes something seen outside. An update that is there a second time is counted.
     pub(crate) fn notice(&mut self, mark: &Mark) -> Result<(), JournalError> {
         let (first, last, root) = columns(mark.subject);
@@ -280,24 +212,6 @@ impl Journal {
         let sql = "SELECT first, last, root, id, block, block_hash, tx FROM marks WHERE final = 0
                    ORDER BY block, id LIMIT ?1";
         self.all(sql, [count as i64], mark)
-    }
-
-    /// It is not there any more.
-    pub(crate) fn remove(&mut self, mark: &Mark) -> Result<(), JournalError> {
-        self.run("DELETE FROM marks WHERE id = ?1", [mark.id])?;
-        self.count("removed", 1)
-    }
-
-    /// The newest final mark before block `block`.
-    pub(crate) fn final_before(&self, block: u64) -> Result<Option<Mark>, JournalError> {
-        let sql = "SELECT first, last, root, id, block, block_hash, tx FROM marks WHERE final = 1 AND block < ?1
-                   ORDER BY block DESC, id DESC LIMIT 1";
-        self.one(sql, [int(block)], mark)
-    }
-
-    /// What was held for final is not: every mark of block `block` and later is open again.
-    pub(crate) fn reopen(&mut self, block: u64) -> Result<(), JournalError> {
-        self.run("UPDATE marks SET final = 0 WHERE block >= ?1", [int(block)])
     }
 
     /// It stays: evidence is kept. Updates stay too, the last million of them: a chain can go back further than it should.
@@ -440,21 +354,6 @@ fn subject(row: &Row<'_>, at: usize) -> rusqlite::Result<Subject> {
     }))
 }
 
-const FLIGHT: &str = "nonce, first, last, root, fee, priority, sent_ms, raw, hashes";
-
-fn flight(row: &Row<'_>) -> rusqlite::Result<Flight> {
-    let hashes: Vec<u8> = row.get(8)?;
-    Ok(Flight {
-        nonce: uint(row.get(0)?),
-        subject: subject(row, 1)?,
-        fee: u128::from_be_bytes(row.get(4)?),
-        priority: u128::from_be_bytes(row.get(5)?),
-        sent_ms: uint(row.get(6)?),
-        raw: row.get(7)?,
-        hashes: hashes.as_chunks().0.to_vec(),
-    })
-}
-
 fn mark(row: &Row<'_>) -> rusqlite::Result<Mark> {
     Ok(Mark {
         subject: subject(row, 0)?,
@@ -469,16 +368,6 @@ fn update_bytes(update: &Update) -> [u8; UPDATE_BYTES] {
     let parts =
         [&update.previous[..], &update.current, &update.time_ms.to_be_bytes(), &update.signature];
     parts.concat().try_into().expect("32 + 32 + 8 + 64 = 136")
-}
-
-fn update(bytes: &[u8; UPDATE_BYTES]) -> Update {
-    let part = |from: usize, to: usize| &bytes[from..to];
-    Update {
-        previous: part(0, 32).try_into().expect("32 bytes"),
-        current: part(32, 64).try_into().expect("32 bytes"),
-        time_ms: u64::from_be_bytes(part(64, 72).try_into().expect("8 bytes")),
-        signature: part(72, 136).try_into().expect("64 bytes"),
-    }
 }
 
 /// SQLite's integers are signed; sizes, times and nonces stay far below 2^63.

@@ -37,6 +37,7 @@ fn a_smaller_checkpoint_does_not_replace_the_newest() {
     assert_eq!(journal.waiting(true).unwrap().entries, 9);
 }
 
+#[cfg(feature = "evm")]
 #[test]
 fn a_flight_survives_and_a_replacement_takes_its_place() {
     let dir = tempfile::tempdir().unwrap();

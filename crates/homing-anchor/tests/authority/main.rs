@@ -1,5 +1,7 @@
 //! Against a real time-stamp authority (`openssl ts`) behind a small HTTP server; and what it gave is checked by `openssl` too.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
+
 mod server;
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! An EVM with the contract in it, and calls to it.
 
-use alloy_sol_types::{SolCall, sol};
+use alloy_sol_types::SolCall;
 use homing_anchor::evm::creation_code;
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, Output};
@@ -9,7 +9,12 @@ use revm::primitives::{Address, B256, Bytes, Log, TxKind, U256, hardfork::SpecId
 use revm::state::AccountInfo;
 use revm::{Context, ExecuteCommitEvm, MainBuilder, MainContext};
 
-sol!("../../contracts/HomingAnchor.sol");
+pub(crate) use source::HomingAnchor;
+
+mod source {
+    #![allow(clippy::all, reason = "written by a macro")]
+    alloy_sol_types::sol!("../../contracts/HomingAnchor.sol");
+}
 
 /// The time that updates carry here.
 pub(crate) const TIME_MS: u64 = 1_795_230_000_000;
