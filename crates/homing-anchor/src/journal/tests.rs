@@ -11,16 +11,11 @@ fn journal(dir: &tempfile::TempDir) -> Journal {
 }
 
 #[test]
-fn updates_come_back_as_they_were_and_numbers_leave_no_gap() {
+fn numbers_of_updates_leave_no_gap() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = journal(&dir);
     journal.want_updates(0, &[update(0), update(1)], 5).unwrap();
     journal.want_updates(1, &[update(1), update(2)], 6).unwrap();
-    assert_eq!(
-        journal.updates(0, 9).unwrap(),
-        [update(0), update(1), update(2)],
-        "known numbers are skipped"
-    );
     let gap = journal.want_updates(4, &[update(4)], 7);
     assert!(matches!(gap, Err(JournalError::Gap { expected: 3, got: 4 })), "{gap:?}");
     assert_eq!(journal.waiting(false).unwrap().since_ms, Some(5));
@@ -35,6 +30,17 @@ fn a_smaller_checkpoint_does_not_replace_the_newest() {
     journal.want_point(small, "note", 2).unwrap();
     assert_eq!(journal.newest_point().unwrap(), Some((large, 1)));
     assert_eq!(journal.waiting(true).unwrap().entries, 9);
+}
+
+#[cfg(feature = "evm")]
+#[test]
+fn updates_come_back_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = journal(&dir);
+    journal.want_updates(0, &[update(0), update(1)], 5).unwrap();
+    journal.want_updates(1, &[update(1), update(2)], 6).unwrap();
+    let all = [update(0), update(1), update(2)];
+    assert_eq!(journal.updates(0, 9).unwrap(), all, "known numbers are skipped");
 }
 
 #[cfg(feature = "evm")]
