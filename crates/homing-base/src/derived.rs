@@ -1,7 +1,7 @@
 //! Keys derived from an identity for one purpose each: an audit log, a cosigner, a reference.
 //!
 //! ```text
-//! seed = SHA-256("homing derived key v1" ‖ 0x00 ‖ identity seed (32) ‖ purpose)   → Ed25519
+//! seed = HKDF-SHA-256(ikm: identity's seed, salt: "homing derived key v1", info: purpose)   → Ed25519
 //! ```
 //! Whoever has the identity has them all, on any machine; nobody gets from one of them to the identity
 //! or to another. A derived key signs bytes of foreign formats (signed notes, IPNS), which the identity's
@@ -11,8 +11,9 @@
 use std::fmt;
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use hkdf::Hkdf;
 use minicbor::{Decode, Encode};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use crate::cbor::{self, CborError};
 use crate::key::{IdentityKey, PublicKey, Signature};
@@ -84,11 +85,12 @@ impl IdentityKey {
     /// The key of this identity for `purpose`: the same on every machine that holds the identity.
     #[must_use]
     pub fn derive(&self, purpose: &str) -> DerivedKey {
-        let mut hash = Sha256::new();
-        hash.update(b"homing derived key v1\0");
-        hash.update(self.to_secret_seed());
-        hash.update(purpose.as_bytes());
-        DerivedKey(SigningKey::from_bytes(&hash.finalize().into()))
+        let ikm = zeroize::Zeroizing::new(self.to_secret_seed());
+        let hkdf = Hkdf::<Sha256>::new(Some(b"homing derived key v1"), ikm.as_slice());
+        let mut seed = zeroize::Zeroizing::new([0; 32]);
+        hkdf.expand(purpose.as_bytes(), seed.as_mut_slice())
+            .expect("32 bytes are within HKDF's limit");
+        DerivedKey(SigningKey::from_bytes(&seed))
     }
 
     /// A statement that `key` speaks for this identity as `name`, for `purpose`.

@@ -38,6 +38,19 @@ pub struct Chains {
 }
 
 impl Chains {
+    /// Sets where an author's entries end: from a snapshot, or to take an entry back.
+    pub fn set(&mut self, author: PublicKey, last: Option<Last>) {
+        match last {
+            Some(last) => self.authors.insert(author, last),
+            None => self.authors.remove(&author),
+        };
+    }
+
+    /// Every author, and where its entries end.
+    pub fn authors(&self) -> impl ExactSizeIterator<Item = (PublicKey, Last)> + '_ {
+        self.authors.iter().map(|(author, last)| (*author, *last))
+    }
+
     /// The newest entry of an author.
     #[must_use]
     pub fn last(&self, author: &PublicKey) -> Option<Last> {

@@ -1,0 +1,415 @@
+//! The one thread that appends: it gathers what waits, signs and checks it, and makes it durable at once.
+//!
+//! ```text
+//! jobs ─► batch ─► sign facts, verify signatures, chain, hash ─► sign the checkpoint
+//!                                ─► one frame, one fdatasync ─► acknowledge ─► full tiles to the second thread
+//! ```
+//! The first failed write ends the log: nothing is acknowledged any more until it is opened again.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+
+use homing_base::{IdentityKey, Wall};
+use homing_core::audit::limits::TILE_WIDTH;
+use homing_core::audit::review::{Chains, Fault};
+use homing_core::audit::tiles::{Edges, Tile, push_entry};
+use homing_core::audit::{
+    Checkpoint, Entry, EntryError, Hash, NoteSigner, SignedEntry, SignedNote, UnverifiedEntry,
+};
+
+use crate::limits::{
+    AUTHORS_MAX, BATCH_ENTRIES_MAX, BATCH_VERIFIED_MAX, ENTRY_OVERHEAD_BYTES, SEGMENT_BYTES,
+};
+use crate::log::{Ack, Job, Reply, What};
+use crate::pending::{Noted, Pending};
+use crate::tiler::{Tiler, Work};
+use crate::wal::{self, Head};
+
+/// Why the log does not take something, or cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The files cannot be read or written.
+    #[error("the audit log in {dir}: {source}")]
+    Io {
+        /// Where the log is.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The log's bytes were changed.
+    #[error("the audit log was damaged: {file}: {what}")]
+    Damaged {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Another process writes to this log.
+    #[error("another process writes to the audit log in {dir}")]
+    Locked {
+        /// Where the log is.
+        dir: PathBuf,
+    },
+    /// The directory holds the log of another identity.
+    #[error("the audit log in {dir} is that of another identity")]
+    Foreign {
+        /// Where the log is.
+        dir: PathBuf,
+    },
+    /// An entry does not hold.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// An entry does not continue the log.
+    #[error(transparent)]
+    Chain(#[from] Fault),
+    /// Too many authors.
+    #[error("a log has at most {AUTHORS_MAX} authors")]
+    Authors,
+    /// Too many entries in one call.
+    #[error("{got} entries at once, at most {max} are taken")]
+    TooMany {
+        /// Entries given.
+        got: usize,
+        /// Entries allowed.
+        max: usize,
+    },
+    /// The log has reached its limit on disk.
+    #[error("the audit log has reached its limit of {max} bytes")]
+    Full {
+        /// The limit.
+        max: u64,
+    },
+    /// The witnesses know a longer history of this log: it was restored from an old copy.
+    #[error("{why}")]
+    Refused {
+        /// Which witness knows what.
+        why: String,
+    },
+    /// The log waits for its witnesses' answer, and takes facts only.
+    #[error("the audit log waits for its witnesses")]
+    Held,
+    /// A write failed before; the log has to be opened again.
+    #[error("the audit log failed before: {why}")]
+    Failed {
+        /// The first failure.
+        why: String,
+    },
+}
+
+/// Whether the log signs.
+pub(crate) enum Gate {
+    /// It does.
+    Open,
+    /// It waits for its witnesses; facts are kept.
+    Held,
+    /// It never will: why.
+    Refused(String),
+    /// A write failed.
+    Failed(String),
+}
+
+/// Everything that the thread owns.
+pub(crate) struct Writer {
+    pub(crate) dir: PathBuf,
+    pub(crate) identity: IdentityKey,
+    pub(crate) signer: NoteSigner,
+    pub(crate) origin: Hash,
+    pub(crate) file: File,
+    pub(crate) segment: PathBuf,
+    pub(crate) segment_bytes: u64,
+    pub(crate) bytes: u64,
+    pub(crate) bytes_max: u64,
+    pub(crate) edges: Edges,
+    pub(crate) chains: Chains,
+    /// The entries of the partial bundle.
+    pub(crate) tail: Vec<Vec<u8>>,
+    pub(crate) head: SignedNote,
+    pub(crate) tiler: Tiler,
+    pub(crate) pending: Pending,
+    pub(crate) gate: Gate,
+    pub(crate) told: Box<dyn Fn(&SignedNote) + Send>,
+}
+
+/// A job whose entries are in the batch.
+struct Taken {
+    reply: Reply,
+    first: u64,
+    count: u64,
+}
+
+/// A batch in the making: nothing of it is in the log before its frame is durable.
+#[derive(Default)]
+struct Draft {
+    entries: Vec<SignedEntry>,
+    taken: Vec<Taken>,
+}
+
+impl Writer {
+    pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            if self.serve(job, jobs).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn serve(&mut self, job: Job, jobs: &Receiver<Job>) -> std::ops::ControlFlow<()> {
+        let mut draft = Draft::default();
+        let (mut next, mut signatures) = (Some(job), 0);
+        let mut stop = false;
+        while let Some(job) = next.take() {
+            match job {
+                Job::Append { what, reply } => {
+                    signatures += self.admit(&mut draft, what, reply);
+                    let full = draft.entries.len() >= BATCH_VERIFIED_MAX;
+                    if full || signatures >= BATCH_ENTRIES_MAX {
+                        break;
+                    }
+                }
+                Job::Release => {
+                    self.commit(&mut draft);
+                    self.release(&mut draft);
+                }
+                Job::Refuse(why) => {
+                    self.commit(&mut draft);
+                    self.gate = Gate::Refused(why);
+                }
+                Job::Stop => stop = true,
+            }
+            if stop {
+                break;
+            }
+            next = jobs.try_recv().ok();
+        }
+        self.commit(&mut draft);
+        if stop { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+    }
+
+    /// Takes a job into the batch or answers it at once; returns how many signatures it cost.
+    fn admit(&mut self, draft: &mut Draft, what: What, reply: Reply) -> usize {
+        let cost = what.signatures();
+        match self.take(draft, what) {
+            Ok(Some((first, count))) => draft.taken.push(Taken { reply, first, count }),
+            Ok(None) => reply(Ok(Ack { first: None, size: self.edges.size() })),
+            Err(error) => reply(Err(error)),
+        }
+        cost
+    }
+
+    fn take(&mut self, draft: &mut Draft, what: What) -> Result<Option<(u64, u64)>, LogError> {
+        let what = match (&self.gate, what) {
+            (Gate::Open, what) => what,
+            (Gate::Failed(why), _) => return Err(LogError::Failed { why: why.clone() }),
+            (Gate::Held | Gate::Refused(_), What::Facts(facts)) => return self.keep(facts),
+            (Gate::Held, _) => return Err(LogError::Held),
+            (Gate::Refused(why), _) => return Err(LogError::Refused { why: why.clone() }),
+        };
+        let room = what.bytes() as u64 + what.len() as u64 * ENTRY_OVERHEAD_BYTES;
+        if self.bytes + room > self.bytes_max {
+            return Err(LogError::Full { max: self.bytes_max });
+        }
+        let first = self.edges.size() + draft.entries.len() as u64;
+        let entries = match what {
+            What::Facts(facts) => self.sign_all(first, facts)?,
+            What::Unverified(entries) => self.chain_all(first, verify_all(entries)?)?,
+            What::Verified(entries) => self.chain_all(first, entries)?,
+        };
+        let count = entries.len() as u64;
+        draft.entries.extend(entries);
+        self.bytes += room;
+        Ok(Some((first, count)))
+    }
+
+    fn keep(&mut self, facts: Vec<Noted>) -> Result<Option<(u64, u64)>, LogError> {
+        for noted in &facts {
+            noted.fact.check()?;
+        }
+        match self.pending.push(facts) {
+            Ok(true) => Ok(None),
+            Ok(false) => Err(LogError::Held),
+            Err(source) => Err(LogError::Io { dir: self.dir.clone(), source }),
+        }
+    }
+
+    /// Signs facts as the next entries of the log's own identity. Its time never falls.
+    fn sign_all(&mut self, first: u64, facts: Vec<Noted>) -> Result<Vec<SignedEntry>, LogError> {
+        for noted in &facts {
+            noted.fact.check()?;
+        }
+        let author = self.identity.public();
+        let mut signed = Vec::with_capacity(facts.len());
+        for (index, noted) in (first..).zip(facts) {
+            let last = self.chains.last(&author);
+            let entry = Entry {
+                log: self.origin,
+                author,
+                sequence: last.map_or(0, |last| last.sequence + 1),
+                previous: last.map(|last| last.leaf),
+                time: noted.time.max(last.map_or(Wall(0), |last| last.time)),
+                fact: noted.fact,
+            };
+            let entry = entry.sign(&self.identity)?;
+            self.chains.take(index, &entry, entry.leaf())?;
+            signed.push(entry);
+        }
+        Ok(signed)
+    }
+
+    /// Checks that entries are of this log and continue their authors' chains: all of them or none.
+    fn chain_all(
+        &mut self,
+        first: u64,
+        entries: Vec<SignedEntry>,
+    ) -> Result<Vec<SignedEntry>, LogError> {
+        let mut undo = Vec::new();
+        for (index, entry) in (first..).zip(&entries) {
+            let before = self.chains.last(&entry.author);
+            let taken = if entry.log != self.origin {
+                Err(LogError::Chain(Fault::OtherLog { index }))
+            } else if before.is_none() && self.chains.authors().len() >= AUTHORS_MAX {
+                Err(LogError::Authors)
+            } else {
+                self.chains.take(index, entry, entry.leaf()).map_err(LogError::Chain)
+            };
+            let taken = taken.map(|()| undo.push((entry.author, before)));
+            if let Err(error) = taken {
+                for (author, before) in undo.into_iter().rev() {
+                    self.chains.set(author, before);
+                }
+                return Err(error);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Makes the batch durable, acknowledges it and hands full tiles over.
+    fn commit(&mut self, draft: &mut Draft) {
+        let Draft { entries, taken } = std::mem::take(draft);
+        if entries.is_empty() {
+            return;
+        }
+        match self.append(&entries) {
+            Ok(()) => {
+                let size = self.edges.size();
+                for Taken { reply, first, count } in taken {
+                    reply(Ok(Ack { first: (count > 0).then_some(first), size }));
+                }
+                (self.told)(&self.head);
+            }
+            Err(error) => {
+                let why = error.to_string();
+                tracing::error!(%error, "the audit log cannot be written");
+                self.gate = Gate::Failed(why.clone());
+                for Taken { reply, .. } in taken {
+                    reply(Err(LogError::Failed { why: why.clone() }));
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, entries: &[SignedEntry]) -> io::Result<()> {
+        let first = self.edges.size();
+        let mut full = Vec::new();
+        for entry in entries {
+            self.edges.push(entry.leaf(), &mut full);
+        }
+        let root = self.edges.frontier().root();
+        let origin = &self.signer.key().name;
+        self.head = Checkpoint::new(origin, self.edges.size(), root).sign(&self.signer);
+        let payload = wal::batch_payload(first, entries.iter().map(|e| e.bytes()), &self.head);
+        let mut frame = Vec::with_capacity(payload.len() + 12);
+        wal::push_frame(&mut frame, &payload);
+        self.file.write_all(&frame)?;
+        self.file.sync_data()?;
+        self.segment_bytes += frame.len() as u64;
+        for entry in entries {
+            self.tail.push(entry.bytes().to_vec());
+            self.hand_block(&mut full)?;
+        }
+        if self.segment_bytes > SEGMENT_BYTES { self.rotate() } else { Ok(()) }
+    }
+
+    /// When the partial bundle is full, hands it over with the tiles that it filled.
+    fn hand_block(&mut self, full: &mut Vec<Tile>) -> io::Result<()> {
+        if (self.tail.len() as u64) < TILE_WIDTH {
+            return Ok(());
+        }
+        let mut bundle = Vec::with_capacity(self.tail.iter().map(|e| e.len() + 2).sum());
+        self.tail.drain(..).for_each(|entry| push_entry(&mut bundle, &entry));
+        // Tiles come in order: one of level 0, then the higher ones that it completed.
+        let end =
+            full.iter().skip(1).position(|tile| tile.level == 0).map_or(full.len(), |at| at + 1);
+        let tiles: Vec<Tile> = full.drain(..end).collect();
+        let n = tiles.first().map_or(0, |tile| tile.n);
+        self.tiler.hand(Work::Block { n, bundle, tiles })
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let size = self.edges.size();
+        let base = size - self.tail.len() as u64;
+        let head = Head { base, size, authors: self.chains.authors().collect() };
+        let carried = self.tail.iter().map(Vec::as_slice);
+        let carried = wal::batch_payload(base, carried, &self.head);
+        let (file, path, bytes) = wal::begin(&self.dir, &head, Some(&carried))?;
+        let old = std::mem::replace(&mut self.segment, path);
+        (self.file, self.segment_bytes) = (file, bytes);
+        self.tiler.hand(Work::Retire { segment: old })
+    }
+
+    /// The witnesses know nothing longer: what waited becomes entries.
+    fn release(&mut self, draft: &mut Draft) {
+        if !matches!(self.gate, Gate::Held) {
+            return;
+        }
+        self.gate = Gate::Open;
+        let facts = self.pending.facts().to_vec();
+        if facts.is_empty() {
+            return;
+        }
+        self.admit(draft, What::Facts(facts), Box::new(|_| {}));
+        self.commit(draft);
+        if let (Gate::Open, Err(error)) = (&self.gate, self.pending.clear()) {
+            tracing::warn!(%error, "the file of pending facts cannot be removed");
+        }
+    }
+}
+
+/// Verifies signatures, strictly, on every core.
+pub(crate) fn verify_all(entries: Vec<UnverifiedEntry>) -> Result<Vec<SignedEntry>, EntryError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = entries.len().div_ceil(cores).max(16);
+    if entries.len() <= share {
+        return entries.into_iter().map(UnverifiedEntry::verify).collect();
+    }
+    let mut shares: Vec<Vec<UnverifiedEntry>> = Vec::new();
+    let mut rest = entries.into_iter().peekable();
+    while rest.peek().is_some() {
+        shares.push(rest.by_ref().take(share).collect());
+    }
+    let verify = |share: Vec<UnverifiedEntry>| {
+        share.into_iter().map(UnverifiedEntry::verify).collect::<Result<Vec<_>, _>>()
+    };
+    let verified = std::thread::scope(|scope| {
+        let mine = shares.pop().unwrap_or_default();
+        let others: Vec<_> =
+            shares.into_iter().map(|share| scope.spawn(move || verify(share))).collect();
+        let mine = verify(mine);
+        let mut all: Vec<_> =
+            others.into_iter().map(|t| t.join().expect("verification does not panic")).collect();
+        all.push(mine);
+        all
+    });
+    let mut all = Vec::new();
+    for share in verified {
+        all.extend(share?);
+    }
+    Ok(all)
+}
+
+/// The directory of the log, for messages.
+pub(crate) fn io_error(dir: &Path) -> impl FnOnce(io::Error) -> LogError + '_ {
+    move |source| LogError::Io { dir: dir.to_path_buf(), source }
+}
