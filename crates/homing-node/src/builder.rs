@@ -14,12 +14,15 @@ use std::time::Duration;
 use homing_api::ApiError;
 use homing_base::{IdentityKey, NodeId, Service};
 use homing_core::Agent;
+use homing_core::audit::Fact;
+use homing_core::audit::entry::RoleChange;
 use homing_core::io::{GossipSettings, ReferenceSettings, Settings};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::VERSION;
 use crate::api::{self, ApiSocket};
+use crate::audit::AuditRoom;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Layers, Setting};
 use crate::dht_watch::DhtWatch;
@@ -241,6 +244,14 @@ impl Ground {
         let streams = Streams::new(requests.clone());
         let events = Arc::new(Events::default());
         let mailroom = Arc::new(Mailroom::default());
+        let audit = AuditRoom::open(
+            self.home.audit(),
+            &self.config.audit,
+            &self.key,
+            self.clock.now().wall,
+            health.clone(),
+        );
+        self.audit_roles(&audit).await;
         let relay = self.relay.take().map(Arc::new);
         let (registry, prepared) = self.registry.take().unzip();
         let (ended_sender, ended) = watch::channel(None);
@@ -254,6 +265,7 @@ impl Ground {
             events: events.clone(),
             health: health.clone(),
             mailroom: mailroom.clone(),
+            audit: audit.clone(),
             relay: relay.clone(),
             replies: BTreeMap::new(),
             next_request: 0,
@@ -280,6 +292,7 @@ impl Ground {
             heard,
             health,
             mailroom,
+            audit,
             store_counts: driver.store_counts.clone(),
             relay,
             registry,
@@ -376,6 +389,16 @@ impl Ground {
         let stored = std::mem::take(&mut self.contents.stored);
         let seed = identity_file::random_seed();
         Agent::new(settings, self.key.clone(), stored, seed, self.clock.now())
+    }
+
+    /// The roles that the configuration gives this node.
+    async fn audit_roles(&self, audit: &AuditRoom) {
+        let roles =
+            [("relay", self.config.relay.enabled), ("registry", self.config.registry.enabled)];
+        for (role, on) in roles.into_iter().filter(|(_, on)| *on) {
+            let fact = Fact::Role(RoleChange { role: role.into(), on });
+            audit.record(self.clock.now().wall, fact).await;
+        }
     }
 
     /// What is advertised: a registry says that it is one.

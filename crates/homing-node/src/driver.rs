@@ -16,6 +16,7 @@ use homing_core::{Agent, Answer, Batch, Command, Failure, Input, Output};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
+use crate::audit::AuditRoom;
 use crate::clock::Clock;
 use crate::dht_watch::DhtWatch;
 use crate::events::Events;
@@ -45,6 +46,7 @@ pub(crate) struct Driver {
     pub(crate) events: Arc<Events>,
     pub(crate) health: Arc<Health>,
     pub(crate) mailroom: Arc<Mailroom>,
+    pub(crate) audit: Arc<AuditRoom>,
     pub(crate) relay: Option<Arc<RelayRole>>,
     pub(crate) store_counts: Arc<StoreCounts>,
     pub(crate) replies: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Failure>>>,
@@ -214,7 +216,7 @@ impl Driver {
             Output::Notify(event) => self.on_notice(event),
             // Nobody listens on most nodes.
             Output::Heard { record, .. } => drop(self.heard.send(*record)),
-            Output::Audit { .. } => {}
+            Output::Audit { time, fact } => self.audit.record(time, *fact).await,
         }
         Ok(())
     }

@@ -89,6 +89,15 @@ items! {
     "reference_alone" Warning after 60, None,
         "nobody else holds a reference of this agent: it is dark while this agent is away",
         "ask a trusted peer: homing publish NAME VALUE --keepers PEER; or join others: homing up --peer TICKET";
+    "audit_failed" Warning after 0, None,
+        "the audit log does not take everything",
+        "see homing audit verify; free space or raise audit.bytes_max, then: homing down, then homing up";
+    "audit_fork" Warning after 0, None,
+        "an audit log shows two histories",
+        "both checkpoints are kept in audit/evidence: its owner signed twice, or its key was copied";
+    "audit_rolled_back" Error after 0, None,
+        "witnesses know a longer history of this audit log",
+        "the home was restored from an old copy: put the newest audit directory back, or move it aside to begin a new log";
     "name_moved" Warning after 0, None,
         "a name is claimed by another agent than before",
         "the first one still counts here; homing name alias decides otherwise";

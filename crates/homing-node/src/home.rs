@@ -8,6 +8,7 @@
 //! ├── card.json               the agent card that was published
 //! ├── services.json   0600   what is exposed
 //! ├── homing.db       0600   what was promised: own record, trust, names, peers
+//! ├── audit/         0700   the audit log
 //! ├── homing.sock      0600   the local API (elsewhere with HOMING_SOCKET)
 //! ├── daemon.log              JSON lines
 //! └── daemon.pid              process id of the daemon that holds the lock on this very file
@@ -107,6 +108,12 @@ impl Home {
     #[must_use]
     pub fn registry(&self) -> PathBuf {
         self.dir.join("registry.db")
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.dir.join("audit")
     }
 
     /// The daemon's log.

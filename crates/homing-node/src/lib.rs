@@ -13,6 +13,7 @@
 //! Two rules that a test holds: only `driver.rs` performs outputs, only `clock.rs` reads time.
 
 mod api;
+mod audit;
 pub mod builder;
 mod cards;
 pub mod clock;

@@ -62,6 +62,8 @@ keys! {
     "dht.alpha" Number "3" "requests in flight per lookup, 1 to 10";
     "dht.republish_interval_seconds" Number "3600" "the own record is stored anew this often, 60 or more";
     "dht.expiry_seconds" Number "86400" "the longest that others' records are kept, at most 86400";
+    "audit.enabled" Bool "true" "keep an audit log in the home";
+    "audit.bytes_max" Number "1073741824" "the most that the audit log may take on disk, in bytes";
     "gossip.enabled" Bool "true" "tell and hear records through trusted peers and public neighbours";
     "gateway.enabled" Bool "true" "serve programs on this machine: paths, HTTP proxy and SOCKS5 on one loopback port";
     "gateway.listen" Text "" "loopback TCP address; unset: 127.0.0.1:7420, or any free port when that one is taken";

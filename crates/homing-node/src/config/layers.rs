@@ -13,8 +13,8 @@ use homing_core::io::PeerHint;
 
 use super::keys::{KEYS, Key};
 use super::{
-    Config, ConfigError, GossipConfig, LogConfig, MessagesConfig, ReferencesConfig, RelayAccess,
-    RelayConfig, TrustConfig, file,
+    AuditConfig, Config, ConfigError, GossipConfig, LogConfig, MessagesConfig, ReferencesConfig,
+    RelayAccess, RelayConfig, TrustConfig, file,
 };
 
 /// A value before its meaning is known.
@@ -175,6 +175,10 @@ impl Layers {
             dht: self.dht()?,
             registry: self.registry()?,
             gateway: self.gateway()?,
+            audit: AuditConfig {
+                enabled: self.bool("audit.enabled"),
+                bytes_max: self.number("audit.bytes_max", 1 << 20, 1 << 50)?,
+            },
             gossip: GossipConfig { enabled: self.bool("gossip.enabled") },
             messages: MessagesConfig {
                 file_bytes_max: self.number("messages.file_bytes_max", 0, 1 << 50)?,

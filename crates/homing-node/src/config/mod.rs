@@ -64,6 +64,8 @@ pub struct Config {
     pub relay: RelayConfig,
     /// The distributed hash table.
     pub dht: DhtConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// Gossip.
     pub gossip: GossipConfig,
     /// Messages between agents.
@@ -76,6 +78,16 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// Trust.
     pub trust: TrustConfig,
+}
+
+/// The audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Whether one is kept. Default `true`: what was not logged cannot be proven later, and an idle log
+    /// costs two sleeping threads.
+    pub enabled: bool,
+    /// The most that it may take on disk, in bytes. Default 1 GiB: some three million entries.
+    pub bytes_max: u64,
 }
 
 /// Gossip: records travel between trusted peers and public neighbours.

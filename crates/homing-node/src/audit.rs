@@ -1,0 +1,107 @@
+//! The daemon's own audit log in `$HOMING_HOME/audit`: what the core says happened, signed and durable.
+//!
+//! A log that cannot be opened or written stops nothing else: the daemon runs, `health` says so, and every fact
+//! that is not in the log is counted. Not here: the log itself (`homing-audit`), what is logged
+//! (`homing-core`).
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use homing_audit::{Log, LogError, LogKeys, Options, Reader};
+use homing_base::{IdentityKey, Wall};
+use homing_core::audit::{Fact, SignedNote};
+use tokio::sync::{oneshot, watch};
+use tracing::{debug, info, warn};
+
+use crate::config::AuditConfig;
+use crate::health::Health;
+
+/// The log of one node.
+pub(crate) struct AuditRoom {
+    log: Option<Log>,
+    reader: Mutex<Option<Reader>>,
+    dir: PathBuf,
+    head: watch::Receiver<Option<SignedNote>>,
+    /// Facts that are not in the log.
+    missed: AtomicU64,
+    health: Arc<Health>,
+}
+
+impl AuditRoom {
+    /// Opens the log, or begins one.
+    pub(crate) fn open(
+        dir: PathBuf,
+        config: &AuditConfig,
+        identity: &IdentityKey,
+        now: Wall,
+        health: Arc<Health>,
+    ) -> Arc<Self> {
+        let (told, head) = watch::channel(None);
+        let options = Options {
+            held: false,
+            bytes_max: config.bytes_max,
+            told: Box::new(move |note| drop(told.send_replace(Some(note.clone())))),
+        };
+        let opened = config.enabled.then(|| Log::open(&dir, identity, now, options));
+        let log = match opened.transpose() {
+            Ok(log) => log,
+            Err(error) => {
+                warn!(%error, "the audit log cannot be opened");
+                health.raise("audit_failed", error.to_string());
+                None
+            }
+        };
+        if let Some(log) = &log {
+            info!(origin = log.keys().key().name, "audit log open");
+        }
+        let (reader, missed) = (Mutex::new(None), AtomicU64::new(0));
+        Arc::new(Self { log, reader, dir, head, missed, health })
+    }
+
+    /// Puts a fact into the log; returns when it is durable, or could not be logged.
+    pub(crate) async fn record(&self, time: Wall, fact: Fact) {
+        let Some(log) = &self.log else { return };
+        let kind = fact.kind();
+        let (sender, acked) = oneshot::channel();
+        log.record(time, fact, move |ack| drop(sender.send(ack)));
+        match acked.await {
+            Ok(Ok(ack)) => debug!(kind, index = ack.first, "audited"),
+            Ok(Err(error)) => self.miss(&error),
+            Err(_) => self.miss(&LogError::Failed { why: "its thread has ended".into() }),
+        }
+    }
+
+    fn miss(&self, error: &LogError) {
+        let missed = self.missed.fetch_add(1, Ordering::Relaxed) + 1;
+        warn!(%error, missed, "a fact is not in the audit log");
+        self.health.raise("audit_failed", format!("{error}; {missed} facts are missing from it"));
+    }
+
+    /// The keys of the log; `None`: there is none.
+    pub(crate) fn keys(&self) -> Option<&LogKeys> {
+        self.log.as_ref().map(Log::keys)
+    }
+
+    /// The newest checkpoint of this run.
+    pub(crate) fn head(&self) -> watch::Receiver<Option<SignedNote>> {
+        self.head.clone()
+    }
+
+    /// Looks at the log as it is now.
+    pub(crate) fn read<T>(
+        &self,
+        look: impl FnOnce(&mut Reader) -> Result<T, homing_audit::ReadError>,
+    ) -> Result<T, homing_audit::ReadError> {
+        let mut guard = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = match guard.as_mut() {
+            Some(reader) => reader,
+            None => guard.insert(Reader::open(&self.dir)?),
+        };
+        let looked = reader.refresh().and_then(|()| look(reader));
+        if looked.is_err() {
+            *guard = None;
+        }
+        looked
+    }
+}
