@@ -9,9 +9,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    a2a, card, completions, config, daemon, demo, dht, doctor, expose, find, forward, gossip, info,
-    key, listen, mcp, name, ping, record, recv, reference, registry, relay, resolve, run, send,
-    start, status, streams, tools, topic, trust, url, wait,
+    a2a, audit, card, completions, config, daemon, demo, dht, doctor, expose, find, forward,
+    gossip, info, key, listen, mcp, name, ping, record, recv, reference, registry, relay, resolve,
+    run, send, start, status, streams, tools, topic, trust, url, wait,
 };
 use crate::output::Format;
 
@@ -121,6 +121,9 @@ pub(crate) enum Command {
     Mcp(mcp::McpArgs),
     #[command(name = "a2a")]
     A2a(a2a::A2aArgs),
+    // PROOF
+    Audit(audit::AuditArgs),
+    Verify(audit::VerifyArgs),
     // NETWORK
     Netcheck(tools::NetcheckArgs),
     Relay(relay::RelayArgs),
@@ -148,6 +151,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Agents", &["mcp", "a2a"]),
+    ("Proof", &["audit", "verify"]),
     ("Network", &["netcheck", "relay", "registry", "events", "metrics"]),
     ("Tools", &["config", "api", "schema", "completions"]),
 ];

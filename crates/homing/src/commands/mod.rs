@@ -1,6 +1,7 @@
 //! One file per command group: its arguments, what it asks the daemon, how the answer looks.
 
 pub(crate) mod a2a;
+pub(crate) mod audit;
 pub(crate) mod card;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -88,6 +89,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Mcp(args) => mcp::run(session, args).await,
         Command::Run(args) => run::run(session, &args).await,
         Command::Url(args) => url::run(session, &args).await,
+        Command::Audit(args) => audit::run(session, args),
+        Command::Verify(args) => audit::verify(session, &args),
         Command::Netcheck(args) => tools::netcheck(session, &args).await,
         Command::Relay(args) => relay::run(session, args).await,
         Command::Registry(args) => registry::run(session, args).await,
