@@ -4,8 +4,11 @@
 //! `version_incompatible`, `timeout` and `internal` for what happened on the way.
 
 mod calls;
+mod content;
 mod messages;
 mod references;
+
+pub use content::{FetchEvent, Fetching};
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

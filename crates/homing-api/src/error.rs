@@ -94,6 +94,7 @@ table! {
     IdentityInvalid     "identity_invalid"      9 422 false "The identity file is damaged or not what it says.";
     AuditChainBroken    "audit_chain_broken"    9 422 false "The audit log does not verify.";
     AttestationRejected "attestation_rejected"  9 422 false "The evidence does not verify.";
+    ContentInvalid      "content_invalid"       9 422 false "The bytes are not those that the CID names.";
     KeyPermissions      "key_permissions"      10 500 false "Others may read the identity file.";
     ConfigInvalid       "config_invalid"       10 422 false "The configuration is wrong.";
     DhtDisabled         "dht_disabled"         10 409 false "The configuration of this node leaves the DHT out.";

@@ -15,6 +15,7 @@
 pub mod agent;
 pub mod cards;
 pub mod client;
+pub mod content;
 pub mod dht;
 pub mod error;
 pub mod events;

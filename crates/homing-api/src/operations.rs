@@ -86,6 +86,10 @@ operations! {
     TOPIC_EVENTS "GET" "/v1/topics/events" ["topic", "[from]"], None, "homing.message/v1" Events "Events of a topic, subscribed as long as this is read";
     TOPIC_PUBLISH "POST" "/v1/topics/publish" [], Some("PublishRequest"), "homing.published/v1" Json "Tell everybody who subscribed to a topic";
     TOPIC_KEEP "POST" "/v1/topics/keep" [], Some("KeepRequest"), "homing.done/v1" Json "Hear of a topic also while away, or no more";
+    CONTENT   "GET"  "/v1/content"      [], None, "homing.content/v1" Json "Files kept under their CID";
+    CONTENT_ADD "POST" "/v1/content"    [], Some("AddContentRequest"), "homing.content_added/v1" Json "Keep a copy of a file and serve it to trusted peers";
+    CONTENT_RM "POST" "/v1/content/rm"  [], Some("RemoveContentRequest"), "homing.done/v1" Json "Keep and serve it no longer";
+    CONTENT_FETCH "POST" "/v1/content/fetch" [], Some("FetchRequest"), "homing.fetched/v1" Events "Get content from whoever has it; progress, then done or error";
     DHT_PEERS "GET"  "/v1/dht/peers"    [], None, "homing.dht_peers/v1" Json "The routing table of the DHT";
     DHT_LOOKUP "POST" "/v1/dht/lookup"  [], Some("DhtLookupRequest"), "homing.dht_lookup/v1" Json "Look a key up in the DHT, step by step";
     DHT_STATS "GET"  "/v1/dht/stats"    [], None, "homing.dht_stats/v1" Json "Role, estimates, intervals and counts of the DHT";

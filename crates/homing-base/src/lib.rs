@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Reading order: [`key`], [`node_id`], [`address`], [`name`], [`message`], [`time`], [`cbor`], [`sign1`],
-//! [`record`], [`statement`], [`cid`], [`ipns`], [`reference`], [`limits`]. The byte formats are normative in `spec/`.
+//! [`record`], [`statement`], [`cid`], [`content_id`], [`ipns`], [`reference`], [`limits`]. The byte formats are normative in `spec/`.
 //!
 //! ```
 //! use homing_base::{Address, IdentityKey};
@@ -24,6 +24,7 @@
 pub mod address;
 pub mod cbor;
 pub mod cid;
+pub mod content_id;
 pub mod derived;
 pub mod identity;
 pub mod ipns;
@@ -44,6 +45,7 @@ pub mod time;
 
 pub use address::Address;
 pub use cid::Cid;
+pub use content_id::ContentId;
 pub use ipns::{IpnsError, IpnsName, IpnsRecord};
 pub use key::{IdentityKey, InstanceId, PublicKey, Signature};
 pub use message::{MessageId, Topic};

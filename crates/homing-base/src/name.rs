@@ -99,6 +99,8 @@ impl Service {
     /// The built-in service from which a peer fetches the files that were sent to it. Whoever is trusted
     /// reaches it; it has nothing for those to whom nothing was sent.
     pub const FILES: &str = "files";
+    /// The built-in service that serves content by CID to peers that are trusted for it.
+    pub const CONTENT: &str = "content";
     /// Not a stream: the right to send messages to an agent.
     pub const MESSAGE: &str = "message";
     /// Not a stream: the right to subscribe to an agent's topics.
@@ -114,7 +116,8 @@ impl Service {
     /// right to send mail would open it.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        self.is_for_all_trusted() || [Self::MESSAGE, Self::TOPIC].contains(&self.as_str())
+        self.is_for_all_trusted()
+            || [Self::CONTENT, Self::MESSAGE, Self::TOPIC].contains(&self.as_str())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::api::{self, ApiSocket};
 use crate::audit::AuditRoom;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Layers, Setting};
+use crate::content::Content;
 use crate::dht_watch::DhtWatch;
 use crate::driver::{Driver, HEARD_MAX};
 use crate::events::Events;
@@ -278,6 +279,7 @@ impl Ground {
             store: self.store,
         };
         let exposures = Exposures::load(&self.home);
+        let content = Content::open(self.home.dir(), self.config.content.max_bytes);
         let shared = Shared {
             public_key: self.key.public(),
             home: self.home,
@@ -298,6 +300,7 @@ impl Ground {
             registry,
             gateway,
             exposures,
+            content,
             dht_lookups: AtomicU64::default(),
             ended,
             down,
@@ -307,6 +310,9 @@ impl Ground {
         tokio::spawn(node.clone().serve_files());
         tokio::spawn(node.clone().fetch_files());
         tokio::spawn(node.clone().keep_configured());
+        if node.shared.config.content.serve {
+            tokio::spawn(node.clone().serve_content());
+        }
         if let (Some(role), Some(prepared)) = (&node.shared.registry, prepared) {
             drop(prepared.serve(&node, role));
         }

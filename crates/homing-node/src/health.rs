@@ -71,6 +71,9 @@ items! {
     "store_damaged" Warning after 0, None,
         "parts of the store could not be read",
         "what was damaged was left out; peers give trust statements back by themselves";
+    "content_damaged" Warning after 0, None,
+        "content on this disk has changed and is not served any more",
+        "check the disk; homing fetch CID repairs it from a peer, homing content rm CID forgets it";
     "equivocation" Warning after 0, None,
         "an identity signed two different records with one sequence",
         "two machines may hold one key: see homing events";

@@ -18,6 +18,7 @@ pub mod builder;
 mod cards;
 pub mod clock;
 pub mod config;
+mod content;
 pub mod daemon;
 mod dht_watch;
 mod driver;

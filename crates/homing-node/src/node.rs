@@ -18,6 +18,7 @@ use crate::audit::AuditRoom;
 use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::config::{Config, Setting};
+use crate::content::Content;
 use crate::driver::Request;
 use crate::events::Events;
 use crate::exposure::Exposures;
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Option<RegistryRole>,
     pub(crate) gateway: Option<GatewayRole>,
     pub(crate) exposures: Exposures,
+    /// Files kept under their hash.
+    pub(crate) content: Arc<Content>,
     /// DHT lookups that the local user asked for.
     pub(crate) dht_lookups: AtomicU64,
     /// How the agent ended.

@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{EnumValueParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    a2a, audit, card, completions, config, daemon, demo, dht, doctor, expose, find, forward,
-    gossip, info, key, listen, mcp, name, ping, record, recv, reference, registry, relay, resolve,
-    run, send, start, status, streams, tools, topic, trust, url, wait,
+    a2a, audit, card, completions, config, content, daemon, demo, dht, doctor, expose, fetch, find,
+    forward, gossip, info, key, listen, mcp, name, ping, record, recv, reference, registry, relay,
+    resolve, run, send, start, status, streams, tools, topic, trust, url, wait,
 };
 use crate::output::Format;
 
@@ -30,8 +31,8 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// How results are printed
-    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Format,
+    #[arg(long, short, global = true, default_value = "auto", value_name = "FORMAT", value_parser = output_format())]
+    output: OutputWord,
     /// Short for --output json
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -46,10 +47,25 @@ pub(crate) struct Global {
     pub(crate) color: Color,
 }
 
+/// What follows `--output`: a format, or a file for the one command that writes one.
+#[derive(Clone, Debug)]
+pub(crate) enum OutputWord {
+    Format(Format),
+    File(PathBuf),
+}
+
+fn output_format() -> ValueParser {
+    EnumValueParser::<Format>::new().map(OutputWord::Format).into()
+}
+
 impl Global {
     /// The format that was asked for.
     pub(crate) fn format(&self) -> Format {
-        if self.json { Format::Json } else { self.output }
+        match self.output {
+            _ if self.json => Format::Json,
+            OutputWord::Format(format) => format,
+            OutputWord::File(_) => Format::Auto,
+        }
     }
 
     /// Whether errors are JSON too.
@@ -96,6 +112,8 @@ pub(crate) enum Command {
     Gossip(gossip::GossipArgs),
     Card(card::CardArgs),
     Record(record::RecordArgs),
+    Fetch(fetch::FetchArgs),
+    Content(content::ContentArgs),
     // TRUST
     Handshake(trust::HandshakeArgs),
     Pending(trust::PendingArgs),
@@ -141,7 +159,13 @@ pub(crate) enum Command {
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["up", "down", "info", "status", "wait", "doctor", "demo", "daemon"]),
     ("Identity", &["key", "name"]),
-    ("Discovery", &["find", "resolve", "publish", "ref", "dht", "gossip", "card", "record"]),
+    (
+        "Discovery",
+        &[
+            "find", "resolve", "publish", "ref", "fetch", "content", "dht", "gossip", "card",
+            "record",
+        ],
+    ),
     ("Trust", &["handshake", "pending", "approve", "reject", "trust"]),
     (
         "Connect",

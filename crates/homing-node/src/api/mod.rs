@@ -10,6 +10,7 @@
 //! everything: there is one kind of local user.
 
 mod answer;
+mod content;
 mod exposures;
 mod messages;
 mod references;

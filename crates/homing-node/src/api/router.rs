@@ -19,7 +19,7 @@ use homing_api::{
 use serde::Deserialize;
 
 use super::answer::{Answer, Failed, body, json};
-use super::{Caller, exposures, messages, references, sse, upgrade};
+use super::{Caller, content, exposures, messages, references, sse, upgrade};
 use crate::VERSION;
 use crate::node::Node;
 use crate::streams::Stream;
@@ -71,6 +71,7 @@ pub(super) fn router(node: Node) -> Router {
         .route(op::STOP, post(stop))
         .merge(messages::routes())
         .merge(references::routes())
+        .merge(content::routes())
         .merge(exposures::routes())
         .fallback(no_operation)
         .method_not_allowed_fallback(no_operation)

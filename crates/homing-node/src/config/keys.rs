@@ -72,6 +72,8 @@ keys! {
     "references.lifetime" Text "7d" "how long a published reference is valid without a renewal, 30s to 366d";
     "references.keep" List "" "references of others to keep alive, such as agent-b/planner/checkpoint or k51…";
     "references.keep_for_trusted" Bool "true" "keep alive what trusted peers ask this agent to keep";
+    "content.serve" Bool "true" "serve kept content to peers that are trusted for it";
+    "content.max_bytes" Number "10737418240" "bytes of content that are kept and served, published or fetched";
     "registry.enabled" Bool "false" "serve an HTTP registry of agents";
     "registry.listen" Text "127.0.0.1:7400" "TCP address of the registry";
     "registry.database" Text "" "postgres://USER@HOST/DATABASE; unset: SQLite in the home";

@@ -13,8 +13,8 @@ use homing_core::io::PeerHint;
 
 use super::keys::{KEYS, Key};
 use super::{
-    AuditConfig, Config, ConfigError, GossipConfig, LogConfig, MessagesConfig, ReferencesConfig,
-    RelayAccess, RelayConfig, TrustConfig, file,
+    AuditConfig, Config, ConfigError, ContentConfig, GossipConfig, LogConfig, MessagesConfig,
+    ReferencesConfig, RelayAccess, RelayConfig, TrustConfig, file,
 };
 
 /// A value before its meaning is known.
@@ -187,6 +187,10 @@ impl Layers {
                 lifetime: self.one("references.lifetime", reference_lifetime)?,
                 keep: self.list("references.keep", |text: &str| Ok(text.to_owned()))?,
                 keep_for_trusted: self.bool("references.keep_for_trusted"),
+            },
+            content: ContentConfig {
+                serve: self.bool("content.serve"),
+                max_bytes: self.number("content.max_bytes", 0, 1 << 50)?,
             },
             trust: TrustConfig { lifetime: self.maybe("trust.lifetime", duration)? },
         })

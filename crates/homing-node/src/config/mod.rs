@@ -72,6 +72,8 @@ pub struct Config {
     pub messages: MessagesConfig,
     /// References.
     pub references: ReferencesConfig,
+    /// Content.
+    pub content: ContentConfig,
     /// The registry role.
     pub registry: RegistryConfig,
     /// The gateway.
@@ -116,6 +118,16 @@ pub struct ReferencesConfig {
     pub keep: Vec<String>,
     /// Whether trusted peers may ask this agent to keep theirs. Default `true`, at most 64 each.
     pub keep_for_trusted: bool,
+}
+
+/// Content: files kept under their hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentConfig {
+    /// Whether peers that are trusted for it get what is kept. Default `true`: what one has fetched, others need not get
+    /// from its publisher.
+    pub serve: bool,
+    /// Bytes kept, published and fetched together. Default 10 GiB: a fetch must not fill the disk by mistake.
+    pub max_bytes: u64,
 }
 
 /// Logging.

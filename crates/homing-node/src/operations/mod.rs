@@ -2,6 +2,7 @@
 //! the same methods of [`Node`]. No face has private powers.
 
 mod agent;
+mod content;
 mod dht;
 mod find;
 mod gossip;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
@@ -41,5 +42,23 @@ impl AsyncWrite for Stream {
     /// Ends our half; what was written still arrives.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         AsyncWrite::poll_shutdown(Pin::new(&mut self.send), cx)
+    }
+}
+
+impl Stream {
+    /// The next bytes, at most so many, without a copy; `None` at the end.
+    pub(crate) async fn read_piece(&mut self, bytes_max: usize) -> io::Result<Option<Bytes>> {
+        let piece = self.recv.read_chunk(bytes_max).await?;
+        let bytes = piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        self.open.entry.received.fetch_add(bytes, Ordering::Relaxed);
+        Ok(piece)
+    }
+
+    /// Sends bytes without a copy.
+    pub(crate) async fn write_piece(&mut self, piece: Bytes) -> io::Result<()> {
+        let bytes = piece.len() as u64;
+        self.send.write_chunk(piece).await?;
+        self.open.entry.sent.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
     }
 }

@@ -5,12 +5,14 @@ pub(crate) mod audit;
 pub(crate) mod card;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod content;
 pub(crate) mod daemon;
 pub(crate) mod daemon_run;
 pub(crate) mod demo;
 pub(crate) mod dht;
 pub(crate) mod doctor;
 pub(crate) mod expose;
+pub(crate) mod fetch;
 pub(crate) mod find;
 pub(crate) mod forward;
 pub(crate) mod gossip;
@@ -68,6 +70,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Ref(args) => reference::run(session, args).await,
         Command::Card(args) => card::run(session, args).await,
         Command::Record(args) => record::run(session, args),
+        Command::Fetch(args) => fetch::run(session, &args).await,
+        Command::Content(args) => content::run(session, args).await,
         Command::Dht(args) => dht::run(session, args).await,
         Command::Gossip(args) => gossip::run(session, args).await,
         Command::Handshake(args) => trust::handshake(session, &args).await,

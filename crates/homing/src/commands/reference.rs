@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use homing_api::references::{PublishReference, Reference, ReferenceResolution, ResolveReference};
 use homing_api::{ApiError, Code};
 
+use super::content::whole_path;
 use super::{OK, Outcome};
 use crate::render::time::parse_duration;
 use crate::render::{Table, fields, time};
@@ -15,13 +16,17 @@ use crate::session::Session;
 /// Point a reference of this agent somewhere
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  homing publish planner/checkpoint bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku\n  homing publish models/current /ipfs/bafkqaaa --keepers beta,gamma\n  homing publish planner/checkpoint bafkqaaa --lifetime 30d --json"
+    after_help = "Examples:\n  homing publish planner/checkpoint bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku\n  homing publish models/current /ipfs/bafkqaaa --keepers beta,gamma\n  homing publish planner/checkpoint bafkqaaa --lifetime 30d --json\n  homing publish planner/checkpoint --file model.bin     # others: homing fetch AGENT/planner/checkpoint -o model.bin"
 )]
 pub(crate) struct PublishArgs {
     /// A path of words: a-z, 0-9 and . _ -, with / between them
     name: String,
     /// A CID, an IPNS name, or a path that begins with /
-    value: String,
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    value: Option<String>,
+    /// Point it to this file: a copy is kept and served, others get it with homing fetch
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
     /// The record is valid so long without a renewal [default: 7d]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     lifetime: Option<Duration>,
@@ -97,9 +102,16 @@ enum RefCommand {
 }
 
 pub(crate) async fn publish(session: &Session, args: PublishArgs) -> Outcome {
+    let value = match args.file {
+        Some(file) => {
+            let added = session.client()?.add_content(whole_path(&file)?).await?;
+            added.cid.to_string()
+        }
+        None => args.value.unwrap_or_default(),
+    };
     let request = PublishReference {
         name: args.name,
-        value: args.value,
+        value,
         lifetime_s: args.lifetime.map(|d| d.as_secs()),
         ttl_s: args.ttl.map(|d| d.as_secs()),
         keepers: args.keepers,

@@ -9,6 +9,7 @@ use homing_api::{ApiError, Client, Code};
 use homing_base::MessageId;
 use tokio::time::Instant;
 
+use super::content::whole_path;
 use super::{OK, Outcome};
 use crate::output;
 use crate::render::{Table, time};
@@ -74,7 +75,7 @@ pub(crate) async fn send(session: &Session, args: &SendArgs) -> Outcome {
         peer: args.peer.clone(),
         text: args.text.as_deref().map(body).transpose()?,
         json: args.json_body.as_deref().map(json_body).transpose()?,
-        file: args.file.as_deref().map(file).transpose()?,
+        file: args.file.as_deref().map(whole_path).transpose()?,
         lifetime_ms: args.expires.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
     };
     let client = session.client()?;
@@ -204,15 +205,4 @@ fn body(text: &str) -> Result<String, ApiError> {
 fn json_body(text: &str) -> Result<serde_json::Value, ApiError> {
     serde_json::from_str(&body(text)?)
         .map_err(|e| ApiError::new(Code::Usage, "the body is no JSON").why(e.to_string()))
-}
-
-/// The absolute path: the daemon has another working directory.
-fn file(path: &std::path::Path) -> Result<String, ApiError> {
-    let shown = path.display();
-    let whole = std::fs::canonicalize(path).map_err(|e| {
-        ApiError::new(Code::Usage, format!("{shown} cannot be read")).why(e.to_string())
-    })?;
-    whole.into_os_string().into_string().map_err(|_| {
-        ApiError::new(Code::Usage, format!("{shown} is no path in UTF-8")).hint("rename it")
-    })
 }
