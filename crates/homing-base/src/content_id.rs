@@ -5,7 +5,7 @@
 //! bafkr4i…                       in text: `b` and base32, lower case, without padding; 59 characters
 //! ```
 //! Any other CID ([`crate::cid`]) may stand in a reference; content is kept, served and fetched under these only. Format:
-//! `spec/13-content.md`.
+//! `spec/16-content.md`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -6,7 +6,7 @@
 //! ```
 //! A CID is the BLAKE3 hash of the bytes, and every 16 KiB is verified against it before it is written or sent. So it does
 //! not matter who gives them: a holder that is gone, lies or has a bad disk is replaced by the next one, and what has
-//! arrived stays. Not here: which CID is meant by a reference. Format: `spec/13-content.md`; why not the library's own
+//! arrived stays. Not here: which CID is meant by a reference. Format: `spec/16-content.md`; why not the library's own
 //! protocol: decision 010.
 
 mod fetch;

@@ -6,7 +6,7 @@
 //!                                               ◄───   length u32 BE ‖ {1 refused?, 2 size?}
 //!                                               ◄───   pairs and groups in pre-order, then the end
 //! ```
-//! Without groups the last one is meant, which proves the size. Format: `spec/13-content.md`.
+//! Without groups the last one is meant, which proves the size. Format: `spec/16-content.md`.
 
 use homing_base::ContentId;
 use homing_base::cbor::{self, CborError};
