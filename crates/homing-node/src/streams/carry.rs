@@ -24,7 +24,7 @@ impl Stream {
         mut from_local: impl AsyncRead + Unpin,
         mut to_local: impl AsyncWrite + Unpin,
     ) -> Result<(), ApiError> {
-        let Stream { mut send, mut recv, open } = self;
+        let Stream { mut send, mut recv, open, .. } = self;
         let entry = open.entry.clone();
         let mut severed = entry.severed.subscribe();
         // The local end stays open until the outcome is noted: who sees it close may ask at once.
@@ -46,7 +46,7 @@ impl Stream {
 impl Stream {
     /// Ends it so that the peer sees a break, not an end.
     pub fn abort(self) {
-        let Stream { mut send, mut recv, open } = self;
+        let Stream { mut send, mut recv, open, .. } = self;
         open.entry.end(Err(gone()));
         send.reset(RESET_LOCAL).ok();
         recv.stop(RESET_LOCAL).ok();

@@ -53,7 +53,7 @@ impl Streams {
         if service.is_reserved() {
             let message = format!("{service} is a reserved name, choose another");
             return Err(ApiError::new(Code::Usage, message)
-                .why("card, content, files, message and topic name what every agent has: trust for mail must not open more"));
+                .why("card, content, files, message, topic and tun name what every agent has: trust for mail must not open more"));
         }
         self.listen_built_in(service, protocol)
     }

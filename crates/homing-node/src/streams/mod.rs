@@ -22,7 +22,7 @@ use homing_base::{NodeId, Service};
 use homing_core::io::TrustState;
 use homing_core::message::Refusal;
 use homing_core::{Answer, Command, Failure};
-use iroh::endpoint::{RecvStream, SendStream};
+use iroh::endpoint::{Connection, RecvStream, SendStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 
@@ -44,6 +44,7 @@ pub struct Stream {
     /// From the peer.
     pub recv: RecvStream,
     open: OpenStream,
+    connection: Connection,
 }
 
 impl Stream {
@@ -69,6 +70,21 @@ impl Stream {
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.open.entry.protocol
+    }
+
+    /// What carries it, for datagrams beside it.
+    pub(crate) fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// Bytes that went beside it, in datagrams, count as its own.
+    pub(crate) fn note_sent(&self, bytes: usize) {
+        self.open.entry.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The same for bytes that came.
+    pub(crate) fn note_received(&self, bytes: usize) {
+        self.open.entry.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Resolves when trust with the peer has ended; never once the stream itself is gone.
@@ -179,10 +195,10 @@ impl Streams {
         };
         match listener {
             Ok((peer, (protocol, slot))) => {
-                let Ok((send, recv)) = incoming.accept(protocol).await else { return };
+                let Ok(opened) = incoming.accept(protocol).await else { return };
                 self.counts.accepted.fetch_add(1, Ordering::Relaxed);
                 debug!(peer = %peer.fmt_short(), %service, "stream accepted");
-                slot.send(self.register(peer, service, OpenedStream { send, recv, protocol }));
+                slot.send(self.register(peer, service, opened));
             }
             Err(refusal) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -220,7 +236,7 @@ impl Streams {
 
     /// Takes note of an open stream.
     pub(crate) fn register(&self, peer: NodeId, service: Service, opened: OpenedStream) -> Stream {
-        let OpenedStream { send, recv, protocol } = opened;
+        let OpenedStream { send, recv, protocol, connection } = opened;
         let entry = Arc::new(Entry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             peer,
@@ -232,7 +248,8 @@ impl Streams {
             severed: watch::Sender::new(false),
         });
         self.tables().open.insert(entry.id, entry.clone());
-        Stream { send, recv, open: OpenStream { entry, streams: self.me.clone() } }
+        let open = OpenStream { entry, streams: self.me.clone() };
+        Stream { send, recv, open, connection }
     }
 
     /// Trust with `peer` ended: its streams end now.

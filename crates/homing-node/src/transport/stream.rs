@@ -14,7 +14,7 @@ use homing_base::cbor::{self, CborError};
 use homing_base::{InstanceId, Service};
 use homing_core::io::DialError;
 use homing_core::message::Refusal;
-use iroh::endpoint::{RecvStream, SendStream, VarInt};
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use minicbor::{Decode, Encode};
 
 /// A header or an answer, without its length.
@@ -58,6 +58,8 @@ pub struct OpenedStream {
     pub recv: RecvStream,
     /// What its service speaks.
     pub protocol: Protocol,
+    /// What carries it, for datagrams.
+    pub connection: Connection,
 }
 
 impl StreamHeader {
@@ -132,29 +134,27 @@ pub struct IncomingStream {
     /// What it wants.
     pub header: StreamHeader,
     halves: Option<(SendStream, RecvStream)>,
+    connection: Connection,
 }
 
 impl IncomingStream {
     pub(super) fn new(
         endpoint: InstanceId,
         header: StreamHeader,
-        send: SendStream,
-        recv: RecvStream,
+        connection: Connection,
+        (send, recv): (SendStream, RecvStream),
     ) -> Self {
-        Self { endpoint, header, halves: Some((send, recv)) }
+        Self { endpoint, header, halves: Some((send, recv)), connection }
     }
 
     /// Says yes, and what the service speaks, and hands the stream over.
     ///
     /// # Errors
     /// [`StreamError::Broken`] when the peer is gone.
-    pub async fn accept(
-        mut self,
-        protocol: Protocol,
-    ) -> Result<(SendStream, RecvStream), StreamError> {
+    pub async fn accept(mut self, protocol: Protocol) -> Result<OpenedStream, StreamError> {
         let (mut send, recv) = self.halves.take().expect("taken only here and on drop");
         write_frame(&mut send, &cbor::encode(&StreamReply::yes(protocol))).await?;
-        Ok((send, recv))
+        Ok(OpenedStream { send, recv, protocol, connection: self.connection.clone() })
     }
 
     /// Says no, and why.

@@ -114,7 +114,10 @@ async fn ask(connection: &Connection, header: &StreamHeader) -> Result<OpenedStr
         let reply = reply.map_err(|e| StreamError::Broken(e.to_string()))?;
         match reply.refused {
             Some(why) => Err(StreamError::Refused(why)),
-            None => Ok(OpenedStream { send, recv, protocol: reply.speaks() }),
+            None => {
+                let (protocol, connection) = (reply.speaks(), connection.clone());
+                Ok(OpenedStream { send, recv, protocol, connection })
+            }
         }
     };
     match timeout(limits::STREAM_REPLY_TIMEOUT, asked).await {
@@ -135,17 +138,22 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
         // Expelled between the check and the list.
         connection.close(CLOSE_SEVERED, b"trust ended");
     }
-    while let Ok((send, recv)) = connection.accept_bi().await {
-        let shared = shared.clone();
-        tokio::spawn(async move { greet(&shared, endpoint, send, recv).await });
+    while let Ok(halves) = connection.accept_bi().await {
+        let (shared, connection) = (shared.clone(), connection.clone());
+        tokio::spawn(async move { greet(&shared, endpoint, connection, halves).await });
     }
 }
 
-async fn greet(shared: &Shared, endpoint: InstanceId, mut send: SendStream, mut recv: RecvStream) {
+async fn greet(
+    shared: &Shared,
+    endpoint: InstanceId,
+    connection: Connection,
+    (mut send, mut recv): (SendStream, RecvStream),
+) {
     let header = timeout(limits::HANDSHAKE_TIMEOUT, read_frame(&mut recv)).await;
     match header.ok().and_then(Result::ok).map(|bytes| StreamHeader::decode(&bytes)) {
         Some(Ok(header)) => {
-            let stream = IncomingStream::new(endpoint, header, send, recv);
+            let stream = IncomingStream::new(endpoint, header, connection, (send, recv));
             shared.tell(TransportEvent::Stream(stream)).await;
         }
         _ => {

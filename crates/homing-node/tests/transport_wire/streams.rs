@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use homing_api::streams::Protocol;
 use homing_core::io::Door;
 use homing_core::message::Refusal;
-use homing_node::transport::{IncomingStream, StreamError, StreamHeader, TransportEvent};
+use homing_node::transport::{
+    IncomingStream, OpenedStream, StreamError, StreamHeader, TransportEvent,
+};
 
 use super::support::{Peer, Relay};
 
@@ -32,13 +34,14 @@ async fn a_stream_is_opened_refused_and_severed() {
     let host = tokio::spawn(async move {
         let stream = incoming(&mut b).await;
         assert_eq!(stream.header, header("mcp"));
-        let (mut send, mut recv) = stream.accept(Protocol::Http).await.unwrap();
+        let OpenedStream { mut send, mut recv, .. } = stream.accept(Protocol::Http).await.unwrap();
         let asked = recv.read_to_end(64).await.unwrap();
         send.write_all(&asked).await.unwrap();
         send.finish().unwrap();
         incoming(&mut b).await.refuse(Refusal::ScopeDenied);
         drop(incoming(&mut b).await);
-        let (send, recv) = incoming(&mut b).await.accept(Protocol::Bytes).await.unwrap();
+        let OpenedStream { send, recv, .. } =
+            incoming(&mut b).await.accept(Protocol::Bytes).await.unwrap();
         (b, send, recv)
     });
     let start = Instant::now();
