@@ -55,6 +55,9 @@ pub struct Info {
     /// The gateway for programs on this machine, when there is one.
     #[serde(default)]
     pub gateway: Option<ServedGateway>,
+    /// Where DNS is answered for names of agents, when it is.
+    #[serde(default)]
+    pub dns: Option<SocketAddr>,
     /// Conditions that last.
     pub health: Vec<HealthItem>,
     /// Of the daemon.
@@ -136,6 +139,25 @@ pub struct ServedGateway {
     pub listen: SocketAddr,
     /// Whether its proxies reach agents only.
     pub mesh_only: bool,
+}
+
+/// The network interface of this node, and what it carried in this run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TunFacts {
+    /// Its name, such as `homing0`.
+    pub name: String,
+    /// Its largest packet, in bytes.
+    pub mtu: u16,
+    /// Packets to peers.
+    pub sent_packets: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Packets of peers.
+    pub received_packets: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Packets dropped, by reason.
+    pub dropped: std::collections::BTreeMap<String, u64>,
 }
 
 /// How bad a condition is.

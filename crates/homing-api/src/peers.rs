@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use homing_base::{Address, InstanceId, Name, NodeId, PublicKey, RelayRef, Service};
 use serde::{Deserialize, Serialize};
 
-use crate::agent::HealthItem;
+use crate::agent::{HealthItem, TunFacts};
 use crate::cards::CardFacts;
 use crate::schema::{Schema, described};
 use crate::stamp::Stamp;
@@ -93,6 +93,9 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Conditions that last.
     pub health: Vec<HealthItem>,
+    /// The network interface, when there is one.
+    #[serde(default)]
+    pub tun: Option<TunFacts>,
 }
 
 /// One peer, from this agent's view.

@@ -106,6 +106,9 @@ impl Service {
     /// Not a stream: the right to subscribe to an agent's topics.
     pub const TOPIC: &str = "topic";
 
+    /// Not for programs: the right to send packets to an agent's network interface.
+    pub const TUN: &str = "tun";
+
     /// Whether every trusted peer may use it, whatever it is trusted for.
     #[must_use]
     pub fn is_for_all_trusted(&self) -> bool {
@@ -117,7 +120,7 @@ impl Service {
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         self.is_for_all_trusted()
-            || [Self::CONTENT, Self::MESSAGE, Self::TOPIC].contains(&self.as_str())
+            || [Self::CONTENT, Self::MESSAGE, Self::TOPIC, Self::TUN].contains(&self.as_str())
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use homing_api::ApiError;
-use homing_base::{IdentityKey, NodeId, Service};
+use homing_base::{Address, IdentityKey, NodeId, Service};
 use homing_core::Agent;
 use homing_core::audit::Fact;
 use homing_core::audit::entry::RoleChange;
@@ -24,9 +24,10 @@ use crate::VERSION;
 use crate::api::{self, ApiSocket};
 use crate::audit::AuditRoom;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Layers, Setting};
+use crate::config::{Config, ConfigError, Layers, Setting, TunConfig};
 use crate::content::Content;
 use crate::dht_watch::DhtWatch;
+use crate::dns::DnsRole;
 use crate::driver::{Driver, HEARD_MAX};
 use crate::events::Events;
 use crate::exposure::Exposures;
@@ -43,6 +44,7 @@ use crate::relay_role::RelayRole;
 use crate::store::{Contents, Deferred, Store, StoreError};
 use crate::streams::Streams;
 use crate::transport::{Proxy, Transport, TransportConfig, TransportError, TransportEvent};
+use crate::tun::Interface;
 
 /// Attempts at the port of the previous run, whose last socket may close a moment after it ended.
 const LAST_PORT_TRIES: usize = 12;
@@ -164,7 +166,12 @@ impl Builder {
             true => Some(RegistryRole::prepare(&config.registry, &home).await?),
             false => None,
         };
+        let tun = match config.tun.enabled {
+            true => Some(open_interface(&config.tun, &key)?),
+            false => None,
+        };
         let ground = Ground {
+            tun,
             clock,
             home,
             config,
@@ -213,8 +220,15 @@ fn load_or_create(home: &Home) -> Result<IdentityKey, StartError> {
     }
 }
 
+/// The network interface that was asked for; a node without it is not what was meant.
+fn open_interface(wanted: &TunConfig, key: &IdentityKey) -> Result<Arc<Interface>, StartError> {
+    Interface::open(wanted, Address::of(&key.node_id()))
+        .map_err(|source| StartError::Tun { name: wanted.name.clone(), source })
+}
+
 /// What stands before anything runs.
 struct Ground {
+    tun: Option<Arc<Interface>>,
     clock: Clock,
     home: Home,
     config: Config,
@@ -241,6 +255,7 @@ impl Ground {
             None => None,
         };
         let (gateway, port) = gateway.unzip();
+        let (dns, dns_sockets) = DnsRole::prepare(&self.config.dns, &health).await.unzip();
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
         let streams = Streams::new(requests.clone());
         let events = Arc::new(Events::default());
@@ -299,6 +314,8 @@ impl Ground {
             relay,
             registry,
             gateway,
+            dns,
+            tun: self.tun,
             exposures,
             content,
             dht_lookups: AtomicU64::default(),
@@ -318,6 +335,12 @@ impl Ground {
         }
         if let (Some(role), Some(port)) = (node.shared.gateway, port) {
             role.serve(&node, port);
+        }
+        if let Some(interface) = &node.shared.tun {
+            interface.serve(&node);
+        }
+        if let (Some(role), Some(sockets)) = (node.shared.dns, dns_sockets) {
+            role.serve(&node, sockets);
         }
         node.restore_exposures();
         let serving = api.map(|socket| api::serve(node.clone(), socket));
@@ -488,6 +511,15 @@ pub enum StartError {
     /// The registry role cannot be taken.
     #[error(transparent)]
     Registry(#[from] RegistryStartError),
+    /// The network interface cannot be made.
+    #[error("the network interface {name} cannot be made")]
+    Tun {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The socket of the local API cannot be bound.
     #[error("cannot listen on {path}")]
     Socket {

@@ -101,6 +101,12 @@ items! {
     "audit_rolled_back" Error after 0, None,
         "witnesses know a longer history of this audit log",
         "the home was restored from an old copy: put the newest audit directory back, or move it aside to begin a new log";
+    "dns_off" Warning after 0, None,
+        "names of agents are not answered by DNS",
+        "choose a free port: homing config set dns.listen 127.0.0.1:5355, then: homing down, then homing up with the flags you started it with";
+    "tun_off" Error after 0, None,
+        "the network interface of agents' addresses is gone",
+        "somebody removed the device: homing down, then homing up with the flags you started it with";
     "name_moved" Warning after 0, None,
         "a name is claimed by another agent than before",
         "the first one still counts here; homing name alias decides otherwise";

@@ -21,6 +21,7 @@ pub mod config;
 mod content;
 pub mod daemon;
 mod dht_watch;
+mod dns;
 mod driver;
 mod events;
 mod exposure;
@@ -44,6 +45,7 @@ mod shares;
 pub mod store;
 pub mod streams;
 pub mod transport;
+mod tun;
 
 pub use builder::{Builder, StartError};
 pub use exposure::HeldExposure;

@@ -81,6 +81,7 @@ impl Node {
         self.gossip_metrics(&mut text).await?;
         self.stream_metrics(&mut text);
         self.relay_metrics(&mut text);
+        self.tun_metrics(&mut text);
         process_metrics(&mut text);
         Ok(text.0)
     }
@@ -252,6 +253,18 @@ impl Node {
         text.counter("homing_stream_bytes_received_total", "From peers.", received);
         text.counter("homing_stream_bytes_sent_total", "To peers.", sent);
         text.gauge("homing_services", "Services exposed now.", streams.services().len());
+    }
+
+    fn tun_metrics(&self, text: &mut Text) {
+        let Some(tun) = &self.shared.tun else { return };
+        let (counts, drops) = (tun.counts(), "homing_tun_packets_dropped_total");
+        let (packets, bytes) = counts.sent.read();
+        text.counter("homing_tun_packets_sent_total", "Packets to peers.", packets);
+        text.counter("homing_tun_bytes_sent_total", "Their bytes.", bytes);
+        let (packets, bytes) = counts.received.read();
+        text.counter("homing_tun_packets_received_total", "Packets of peers.", packets);
+        text.counter("homing_tun_bytes_received_total", "Their bytes.", bytes);
+        text.by(drops, "Packets that were not carried.", "reason", &counts.drops());
     }
 
     fn relay_metrics(&self, text: &mut Text) {

@@ -19,6 +19,7 @@ use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::config::{Config, Setting};
 use crate::content::Content;
+use crate::dns::DnsRole;
 use crate::driver::Request;
 use crate::events::Events;
 use crate::exposure::Exposures;
@@ -32,6 +33,7 @@ use crate::relay_role::RelayRole;
 use crate::store::StoreCounts;
 use crate::streams::{Listener, Stream, Streams};
 use crate::transport::{StreamError, StreamHeader, Transport};
+use crate::tun::Interface;
 
 /// Commands that wait for the driver; then their callers wait.
 pub(crate) const REQUESTS_MAX: usize = 256;
@@ -68,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) relay: Option<Arc<RelayRole>>,
     pub(crate) registry: Option<RegistryRole>,
     pub(crate) gateway: Option<GatewayRole>,
+    pub(crate) dns: Option<DnsRole>,
+    pub(crate) tun: Option<Arc<Interface>>,
     pub(crate) exposures: Exposures,
     /// Files kept under their hash.
     pub(crate) content: Arc<Content>,

@@ -475,8 +475,33 @@ impl From<&StartError> for homing_api::ApiError {
                 path.display()
             )),
             StartError::Socket { source, .. } => write_problem(error, source),
+            StartError::Tun { name, source } => no_interface(error, name, source),
         }
     }
+}
+
+/// What a system needs before it makes an interface for us.
+fn no_interface(error: &StartError, name: &str, source: &std::io::Error) -> ApiError {
+    use std::io::ErrorKind::{AlreadyExists, NotFound, PermissionDenied, ResourceBusy};
+    let (code, hint) = match source.kind() {
+        PermissionDenied => (
+            Code::PermissionDenied,
+            "it needs CAP_NET_ADMIN: sudo setcap cap_net_admin+ep \"$(command -v homing)\", or --cap-add NET_ADMIN in a container; without it: homing up --set tun.enabled=false, and the gateway".to_owned(),
+        ),
+        NotFound => (
+            Code::ConfigInvalid,
+            "this system has no /dev/net/tun: sudo modprobe tun, or --device /dev/net/tun in a container".to_owned(),
+        ),
+        ResourceBusy | AlreadyExists => (
+            Code::AlreadyExists,
+            format!("something else is called {name}: homing up --tun --set tun.name=homing1"),
+        ),
+        _ => (
+            Code::ConfigInvalid,
+            "IPv6 must be on: sysctl net.ipv6.conf.all.disable_ipv6 net.ipv6.conf.default.disable_ipv6".to_owned(),
+        ),
+    };
+    ApiError::new(code, error.to_string()).why(source.to_string()).hint(hint)
 }
 
 #[cfg(test)]

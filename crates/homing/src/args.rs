@@ -10,9 +10,9 @@ use clap::builder::{EnumValueParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    a2a, audit, card, completions, config, content, daemon, demo, dht, doctor, expose, fetch, find,
-    forward, gossip, info, key, listen, mcp, name, ping, record, recv, reference, registry, relay,
-    resolve, run, send, start, status, streams, tools, topic, trust, url, wait,
+    a2a, audit, card, completions, config, content, daemon, demo, dht, dns, doctor, expose, fetch,
+    find, forward, gossip, info, key, listen, mcp, name, ping, record, recv, reference, registry,
+    relay, resolve, run, send, start, status, streams, tools, topic, trust, url, wait,
 };
 use crate::output::Format;
 
@@ -146,6 +146,7 @@ pub(crate) enum Command {
     Netcheck(tools::NetcheckArgs),
     Relay(relay::RelayArgs),
     Registry(registry::RegistryArgs),
+    Dns(dns::DnsArgs),
     Events(tools::EventsArgs),
     Metrics(tools::MetricsArgs),
     // TOOLS
@@ -176,7 +177,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Agents", &["mcp", "a2a"]),
     ("Proof", &["audit", "verify"]),
-    ("Network", &["netcheck", "relay", "registry", "events", "metrics"]),
+    ("Network", &["netcheck", "relay", "registry", "dns", "events", "metrics"]),
     ("Tools", &["config", "api", "schema", "completions"]),
 ];
 

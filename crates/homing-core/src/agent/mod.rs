@@ -258,6 +258,20 @@ impl Agent {
         self.peer_views(now)
     }
 
+    /// One identity, whether there is a relation with it or not.
+    #[must_use]
+    pub fn peer(&self, now: Now, peer: NodeId) -> PeerView {
+        self.peer_view(now, peer)
+    }
+
+    /// Who `reference` means by what is known here. Asks nobody, pins nothing.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`], [`Failure::Ambiguous`], [`Failure::NameMoved`].
+    pub fn meaning(&self, now: Now, reference: &PeerRef) -> Result<NodeId, Failure> {
+        self.decide(now, reference, 0).map(|meaning| meaning.peer)
+    }
+
     /// Aliases, by name.
     #[must_use]
     pub fn aliases(&self) -> Vec<(Name, NodeId)> {

@@ -15,7 +15,7 @@ impl Agent {
         all.into_iter().filter(|peer| *peer != self.me).map(|p| self.peer_view(now, p)).collect()
     }
 
-    fn peer_view(&self, now: Now, peer: NodeId) -> PeerView {
+    pub(super) fn peer_view(&self, now: Now, peer: NodeId) -> PeerView {
         let pair = self.trust.pair(peer).cloned().unwrap_or_default();
         PeerView {
             node_id: peer,

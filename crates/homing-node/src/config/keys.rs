@@ -68,6 +68,11 @@ keys! {
     "gateway.enabled" Bool "true" "serve programs on this machine: paths, HTTP proxy and SOCKS5 on one loopback port";
     "gateway.listen" Text "" "loopback TCP address; unset: 127.0.0.1:7420, or any free port when that one is taken";
     "gateway.mesh_only" Bool "false" "reach only agents through the gateway's proxies, no other hosts";
+    "dns.listen" Text "" "answer DNS for NAME.agent.internal at this UDP and TCP address, such as 127.0.0.1:5354; unset: not";
+    "dns.scope" Text "trusted" "whose names DNS answers: trusted (this agent and trusted peers), or all";
+    "tun.enabled" Bool "false" "a network interface on which trusted peers' addresses are reachable; needs CAP_NET_ADMIN";
+    "tun.name" Text "homing0" "name of that interface";
+    "tun.mtu" Number "1280" "largest packet of that interface in bytes, 1280 to 1500";
     "messages.file_bytes_max" Number "1073741824" "the largest file that is fetched when a peer sends one";
     "references.lifetime" Text "7d" "how long a published reference is valid without a renewal, 30s to 366d";
     "references.keep" List "" "references of others to keep alive, such as agent-b/planner/checkpoint or k51…";

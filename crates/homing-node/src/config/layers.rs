@@ -179,6 +179,8 @@ impl Layers {
                 enabled: self.bool("audit.enabled"),
                 bytes_max: self.number("audit.bytes_max", 1 << 20, 1 << 50)?,
             },
+            dns: self.dns()?,
+            tun: self.tun()?,
             gossip: GossipConfig { enabled: self.bool("gossip.enabled") },
             messages: MessagesConfig {
                 file_bytes_max: self.number("messages.file_bytes_max", 0, 1 << 50)?,

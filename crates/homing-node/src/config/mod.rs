@@ -9,6 +9,7 @@
 //! files are ([`crate::home`]).
 
 mod dht;
+mod dns;
 mod error;
 mod file;
 mod gateway;
@@ -17,6 +18,7 @@ mod layers;
 pub(crate) mod registry;
 #[cfg(test)]
 mod tests;
+mod tun;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,12 +28,14 @@ use homing_base::{Name, NodeId, RelayRef, Service};
 use homing_core::io::PeerHint;
 
 pub use dht::{DhtConfig, DhtServer};
+pub use dns::{DnsConfig, DnsScope};
 pub use error::ConfigError;
 pub use file::{set, validate};
 pub use gateway::GatewayConfig;
 pub(crate) use layers::peer_hint;
 pub use layers::{Layers, Origin, Setting, Value};
 pub use registry::{RegistryConfig, RegistryDatabase};
+pub use tun::TunConfig;
 
 use crate::transport::Congestion;
 
@@ -78,6 +82,10 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// The gateway.
     pub gateway: GatewayConfig,
+    /// The DNS server.
+    pub dns: DnsConfig,
+    /// The network interface.
+    pub tun: TunConfig,
     /// Trust.
     pub trust: TrustConfig,
 }

@@ -15,6 +15,7 @@ use super::network_of;
 use crate::VERSION;
 use crate::config::registry::without_password;
 use crate::config::{Origin, Setting, Value};
+use crate::dns::DnsRole;
 use crate::gateway_role::GatewayRole;
 use crate::node::Node;
 
@@ -61,6 +62,7 @@ impl Node {
             serving_relay: self.served_relay(),
             serving_registry: self.served_registry(),
             gateway: shared.gateway.map(GatewayRole::facts),
+            dns: shared.dns.map(DnsRole::listen),
             health: self.health(),
             pid: std::process::id(),
             version: VERSION.to_owned(),

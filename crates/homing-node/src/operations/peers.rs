@@ -48,6 +48,7 @@ impl Node {
             online: shared.transport.facts().online,
             peers: views.iter().map(status).collect(),
             health: self.health(),
+            tun: shared.tun.as_ref().map(|tun| tun.facts()),
         })
     }
 

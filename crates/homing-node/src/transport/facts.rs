@@ -5,12 +5,12 @@
 //! Online: the front door's relay connection stands (until iroh has chosen one: the self check was
 //! answered), or there is no relay to wait for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use homing_base::RelayRef;
 use homing_base::limits::{DIRECT_ADDRESSES_MAX, RELAYS_MAX};
+use homing_base::{Address, RelayRef};
 use homing_core::io::{EndpointFacts, Input};
 use homing_core::message::Network;
 use iroh::Watcher;
@@ -25,7 +25,7 @@ pub(super) fn at_start(doors: &Doors, config: &TransportConfig) -> EndpointFacts
     let direct = doors.main.addr().ip_addrs().copied().collect();
     EndpointFacts {
         relays: config.relays.iter().take(RELAYS_MAX).cloned().collect(),
-        direct: useful(direct),
+        direct: useful(direct, own(config)),
         publish_direct: publishes(config),
         online: config.relays.is_empty(),
         network: Network::default(),
@@ -34,14 +34,20 @@ pub(super) fn at_start(doors: &Doors, config: &TransportConfig) -> EndpointFacts
 
 /// Tells the facts now and whenever they change.
 pub(super) fn spawn(shared: &Arc<Shared>, config: &TransportConfig, tasks: &Tasks) {
-    tasks.spawn(watch(shared.clone(), publishes(config)));
+    tasks.spawn(watch(shared.clone(), publishes(config), own(config)));
 }
 
 fn publishes(config: &TransportConfig) -> bool {
     config.publish_addresses || config.public || config.relays.is_empty()
 }
 
-async fn watch(shared: Arc<Shared>, publish_direct: bool) {
+/// The agent's own address: on a network interface of ours it looks like a way to this machine, and is one through
+/// this very transport.
+fn own(config: &TransportConfig) -> Option<IpAddr> {
+    config.identity.as_ref().map(|key| Address::of(&key.node_id()).ip().into())
+}
+
+async fn watch(shared: Arc<Shared>, publish_direct: bool, own: Option<IpAddr>) {
     let (main, front) = (shared.doors.main.clone(), shared.doors.front.clone());
     let mut addrs = main.watch_addr();
     let mut report = main.net_report();
@@ -63,7 +69,7 @@ async fn watch(shared: Arc<Shared>, publish_direct: bool) {
         }
         let facts = EndpointFacts {
             relays: relays(&shared, &homes.get()),
-            direct: useful(direct),
+            direct: useful(direct, own),
             publish_direct,
             online: shared.book.configured().is_empty() || at_home || *reached.borrow(),
             network: measured.map(|r| network(&r, mapping.varies)).unwrap_or_default(),
@@ -125,8 +131,9 @@ fn relays(shared: &Shared, homes: &[RelayStatus]) -> Vec<RelayRef> {
     relays
 }
 
-/// Sorted, without loopback unless nothing else is there, bounded.
-fn useful(mut addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
+/// Sorted, without the agent's own address, without loopback unless nothing else is there, bounded.
+fn useful(mut addrs: Vec<SocketAddr>, own: Option<IpAddr>) -> Vec<SocketAddr> {
+    addrs.retain(|a| Some(a.ip()) != own);
     addrs.sort_unstable();
     addrs.dedup();
     if addrs.iter().any(|a| !a.ip().is_loopback()) {

@@ -53,6 +53,9 @@ pub(crate) fn block(info: &Info) -> String {
     if let Some(relay) = &info.serving_relay {
         pairs.push(("relay", format!("serving {} clients at {}", relay.clients, relay.relay)));
     }
+    if let Some(dns) = info.dns {
+        pairs.push(("DNS", format!("{dns} for NAME.agent.internal")));
+    }
     if let Some(gateway) = &info.gateway {
         let url = &gateway.url;
         pairs.push(("gateway", format!("{url}/@NAME/SERVICE/ for programs on this machine")));

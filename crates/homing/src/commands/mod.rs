@@ -10,6 +10,7 @@ pub(crate) mod daemon;
 pub(crate) mod daemon_run;
 pub(crate) mod demo;
 pub(crate) mod dht;
+pub(crate) mod dns;
 pub(crate) mod doctor;
 pub(crate) mod expose;
 pub(crate) mod fetch;
@@ -98,6 +99,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Netcheck(args) => tools::netcheck(session, &args).await,
         Command::Relay(args) => relay::run(session, args).await,
         Command::Registry(args) => registry::run(session, args).await,
+        Command::Dns(args) => dns::run(session, args).await,
         Command::Events(args) => tools::events(session, &args).await,
         Command::Metrics(_) => tools::metrics(session).await,
         Command::Config(args) => config::run(session, args),

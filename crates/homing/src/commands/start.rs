@@ -58,6 +58,9 @@ pub(crate) struct StartArgs {
     /// The UDP address to use [default: any free port on every interface]
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Make a network interface on which trusted peers' addresses are reachable; needs CAP_NET_ADMIN
+    #[arg(long)]
+    pub(crate) tun: bool,
     /// Any configuration key, for this run; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) set: Vec<Setting>,
@@ -109,6 +112,9 @@ impl StartArgs {
                 put(key, list.join(","));
             }
         }
+        if self.tun {
+            settings.push(("tun.enabled", "true".to_owned()));
+        }
         settings.extend(self.set.iter().cloned());
         settings
     }
@@ -129,6 +135,9 @@ impl StartArgs {
             push("--listen", listen.to_string().into());
         }
         self.set.iter().for_each(|(key, value)| push("--set", format!("{key}={value}").into()));
+        if self.tun {
+            flags.push("--tun".into());
+        }
         if self.takeover {
             flags.push("--takeover".into());
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use homing_api::ApiError;
+use homing_api::agent::TunFacts;
 use homing_api::peers::{PathKind, PeerStatus, Status};
 use homing_api::trust::TrustState;
 
@@ -93,10 +94,31 @@ fn table(status: &Status) -> String {
     if !status.online {
         text.push_str("this agent is not reachable: homing doctor\n");
     }
+    if let Some(tun) = &status.tun {
+        text.push_str(&interface(tun));
+    }
     for item in &status.health {
         text.push_str(&format!("health: {} ({})\n  {}\n", item.title, item.code, item.text));
     }
     text
+}
+
+/// The network interface and what it carried.
+fn interface(tun: &TunFacts) -> String {
+    let dropped: u64 = tun.dropped.values().sum();
+    let reasons: Vec<_> = tun.dropped.iter().map(|(why, n)| format!("{why} {n}")).collect();
+    let dropped = match dropped {
+        0 => String::new(),
+        _ => format!(", dropped {dropped} ({})", reasons.join(", ")),
+    };
+    format!(
+        "interface {}: received {} in {}, sent {} in {}{dropped}\n",
+        tun.name,
+        words::bytes(tun.received_bytes),
+        words::count(tun.received_packets, "packet"),
+        words::bytes(tun.sent_bytes),
+        words::count(tun.sent_packets, "packet"),
+    )
 }
 
 /// A node that this agent meets in the DHT and nowhere else.
