@@ -46,6 +46,7 @@ pub const CLIENTS: Environment = Environment {
         "aiohttp==3.14.5",
         "websockets==17.4",
         "grpcio==1.85.1",
+        "dnspython==2.8.0",
     ],
     marks: &["bin/normalizer", "bin/httpx", "bin/websockets"],
 };

@@ -34,8 +34,12 @@ const SWEEP: [&str; 2] = ["200", "200"];
 const LAB: &str = "homing-lab";
 /// What the lab calls, and the package that has it.
 const LAB_TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+/// What some of its scenarios call besides; each says by itself when it is not there.
+const LAB_CLIENTS: [(&str, &str); 2] = [("ping", "iputils-ping"), ("curl", "curl")];
 /// Where an unmodified SSH server is, and the package that has it.
 const SSHD: (&str, &str) = ("/usr/sbin/sshd", "openssh-server");
+/// An unmodified DNS client, and the package that has it.
+const DIG: (&str, &str) = ("dig", "bind9-dnsutils");
 /// What the registry's second database is started from.
 const POSTGRES_PACKAGE: &str = "postgresql";
 
@@ -47,11 +51,17 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     let mut report = Report::default();
     let lab_tools = if extent == Extent::Full && has(LAB) { missing_tools() } else { Vec::new() };
     let mut packages: Vec<_> = lab_tools.iter().map(|(_, package)| *package).collect();
+    if extent == Extent::Full && has(LAB) {
+        packages.extend(absent(&LAB_CLIENTS).map(|(_, package)| package));
+    }
     if has("homing-registry") && !postgres_is_there() {
         packages.push(POSTGRES_PACKAGE);
     }
     if !Path::new(SSHD.0).is_file() {
         packages.push(SSHD.1);
+    }
+    if !run::is_installed(DIG.0) {
+        packages.push(DIG.1);
     }
     prepare(root, &packages, &mut report);
     let environments = [api_tools::API, api_tools::AGENTS, api_tools::CLIENTS];
@@ -98,7 +108,14 @@ fn postgres_is_there() -> bool {
 }
 
 fn missing_tools() -> Vec<(&'static str, &'static str)> {
-    LAB_TOOLS.into_iter().filter(|(tool, _)| !run::is_installed(tool)).collect()
+    absent(&LAB_TOOLS).collect()
+}
+
+/// Those of these tools that are not installed.
+fn absent(
+    tools: &'static [(&'static str, &'static str)],
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    tools.iter().copied().filter(|(tool, _)| !run::is_installed(tool))
 }
 
 fn is_root() -> bool {
