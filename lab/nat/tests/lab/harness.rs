@@ -23,6 +23,18 @@ pub(crate) struct Scenario {
     pub(crate) run: fn(&mut Notes) -> Result<()>,
 }
 
+/// What this machine lacks for one scenario: an error that is no failure.
+#[derive(Debug)]
+pub(crate) struct Skip(pub(crate) String);
+
+impl std::fmt::Display for Skip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
 /// What a scenario measured; printed as it happens and again as a table at the end.
 pub(crate) struct Notes {
     scenario: &'static str,
@@ -177,6 +189,9 @@ fn bounded(scenario: &Scenario, notes: &mut Notes) -> Outcome {
     watchdog.join().unwrap();
     match result.unwrap_or_else(|_| Err(anyhow!("panicked"))) {
         Ok(()) => Outcome::Passed,
-        Err(error) => Outcome::Failed(format!("{error:#}")),
+        Err(error) => match error.downcast_ref() {
+            Some(Skip(reason)) => Outcome::Skipped(reason.clone()),
+            None => Outcome::Failed(format!("{error:#}")),
+        },
     }
 }

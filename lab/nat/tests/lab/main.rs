@@ -11,6 +11,7 @@ mod moves;
 mod pairs;
 mod relays;
 mod strangers;
+mod tun;
 mod world;
 
 use std::process::ExitCode;
@@ -24,5 +25,6 @@ fn main() -> ExitCode {
         relays::SCENARIOS,
         faults::SCENARIOS,
         strangers::SCENARIOS,
+        tun::SCENARIOS,
     ])
 }
