@@ -233,7 +233,7 @@ fn what_is_revoked_ends_at_once_and_stays_refused() {
     let ended = finished(child.wait_with_output().unwrap());
     assert_eq!(ended.code, 5, "{ended:?}");
     assert!(!b.path("content").join(&cid).exists());
-    assert_eq!(b.failure(&["fetch", &cid])["exit"], 5);
+    assert_eq!(b.failure(&["fetch", &cid, "--from", "publisher"])["exit"], 5);
 }
 
 #[test]
