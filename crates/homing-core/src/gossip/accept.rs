@@ -203,6 +203,15 @@ impl<V: Value> Gossip<V> {
         kept.or_else(passing).filter(|(value, _)| value.expires() > now.wall)
     }
 
+    /// The sequence and the short mark of the newest version at `prefix`, kept or passing.
+    pub(super) fn version(&self, now: Now, prefix: u64) -> Option<(Seq, u32)> {
+        let kept = self.table.at(prefix).next().filter(|(_, e)| e.value.expires() > now.wall);
+        kept.map(|(_, e)| (e.value.sequence(), (e.mark >> 32) as u32)).or_else(|| {
+            let passing = self.held(now, prefix)?.0;
+            Some((passing.sequence(), (passing.mark() >> 32) as u32))
+        })
+    }
+
     /// Whether this version, or a later one, is or was known.
     pub(super) fn knows(&self, prefix: u64, sequence: Seq, mark: u32) -> bool {
         self.table.knows(prefix, sequence, mark)

@@ -78,6 +78,9 @@ pub const RETURN_UNKNOWN: Duration = Duration::from_millis(500);
 pub const RETURN_MIN: Duration = Duration::from_millis(300);
 /// … at the latest.
 pub const RETURN_MAX: Duration = Duration::from_secs(4);
+/// One repeated record in so many makes its link lazy: at 17 records a second among 1,000 nodes eight
+/// times fewer links are asked to push again than when each does.
+pub const PRUNE_PART: u32 = 8;
 /// A pruned link may still bring pushes that were under way for so long.
 pub const PRUNE_SETTLES: Duration = Duration::from_secs(1);
 /// A reconciliation that nobody answers is begun anew so often, then left to the next round.

@@ -16,6 +16,7 @@
 //! `next_wakeup` or the next input. Not here: links, who may gossip, the other discovery layers.
 
 mod accept;
+mod announcements;
 pub mod config;
 pub mod io;
 pub mod limits;
@@ -91,6 +92,8 @@ pub struct Gossip<V: Value> {
     unflushed: bool,
     /// Work waits for a budget.
     tick_at: Option<Mono>,
+    /// No peer is due earlier.
+    peers_at: Mono,
     outputs: VecDeque<GossipOutput<V>>,
     changed: Option<Wall>,
     stats: Stats,
@@ -118,6 +121,7 @@ impl<V: Value> Gossip<V> {
             recede_at: now.mono.after(RECEDE_INTERVAL),
             unflushed: false,
             tick_at: None,
+            peers_at: Mono::MAX,
             outputs: VecDeque::new(),
             changed: None,
             stats: Stats::default(),
@@ -138,9 +142,15 @@ impl<V: Value> Gossip<V> {
     /// Decides; queues outputs.
     pub fn handle(&mut self, now: Now, input: GossipInput<V>) {
         match input {
-            GossipInput::PeerUp { peer } => self.on_peer_up(now, peer),
+            GossipInput::PeerUp { peer } => {
+                self.on_peer_up(now, peer);
+                self.expect(&peer);
+            }
             GossipInput::PeerDown { peer } => self.on_peer_down(now, &peer),
-            GossipInput::Message { from, message } => self.on_message(now, from, message),
+            GossipInput::Message { from, message } => {
+                self.on_message(now, from, message);
+                self.expect(&from);
+            }
             GossipInput::Publish(value) => self.publish(now, value),
             GossipInput::Wakeup => {}
         }
@@ -148,7 +158,9 @@ impl<V: Value> Gossip<V> {
         if self.next_wakeup().is_some_and(|at| at <= now.mono) {
             self.wake(now);
             self.flush_pushes();
+            self.peers_at = self.first_due();
         }
+        debug_assert!(self.peers_at <= self.first_due(), "a peer would be forgotten");
     }
 
     /// The next thing to do.
@@ -159,9 +171,8 @@ impl<V: Value> Gossip<V> {
     /// When to call [`Gossip::handle`] with [`GossipInput::Wakeup`] at the latest.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Mono> {
-        let peers = self.peers.values().flat_map(|p| [p.due, p.have_at]).flatten().min();
         let all = [
-            peers,
+            (self.peers_at < Mono::MAX).then_some(self.peers_at),
             (!self.peers.is_empty()).then_some(self.round_at),
             (!self.table.is_empty()).then_some(self.sweep_at),
             self.tick_at,
@@ -246,6 +257,15 @@ impl<V: Value> Gossip<V> {
     }
 
     // ---- time
+
+    /// `peer` may be due earlier than anybody was.
+    fn expect(&mut self, peer: &NodeId) {
+        self.peers_at = self.peers_at.min(self.peers.get(peer).map_or(Mono::MAX, Peer::next_due));
+    }
+
+    fn first_due(&self) -> Mono {
+        self.peers.values().map(Peer::next_due).min().unwrap_or(Mono::MAX)
+    }
 
     fn wake(&mut self, now: Now) {
         self.tick_at = self.tick_at.filter(|at| *at > now.mono);

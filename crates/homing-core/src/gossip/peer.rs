@@ -1,29 +1,17 @@
 //! What is kept per peer that is up.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use homing_base::Mono;
 
+use super::announcements::{Announcement, Announcements};
 use super::limits::{
     BYTES_IN, BYTES_OUT, MESSAGES_IN, NEWCOMERS_IN, PUSHES_IN, PUSHES_OUT, RANGES_IN, RETURN_MAX,
     RETURN_MIN, RETURN_UNKNOWN,
 };
 use super::message::Carried;
 use super::rate::Tokens;
-
-/// An announcement that waits.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Announcement {
-    pub(super) due: Mono,
-    /// How often it was made.
-    pub(super) made: u8,
-    /// How often it is made at most, unless the peer shows before that it knows.
-    pub(super) most: u8,
-    pub(super) sync: bool,
-    /// When the record itself was sent, which is sent once more before it is announced.
-    pub(super) pushed: Option<Mono>,
-}
 
 /// How long acknowledgements take (RFC 6298 §2, with bounds of our own).
 #[derive(Clone, Copy, Debug)]
@@ -87,8 +75,9 @@ pub(super) struct Peer<W> {
     pub(super) prune: bool,
     /// When we last made it lazy.
     pub(super) pruned: Option<Mono>,
-    /// By prefix.
-    pub(super) have: BTreeMap<u64, Announcement>,
+    /// What it is to be told.
+    pub(super) have: Announcements,
+    /// When that is due.
     pub(super) have_at: Option<Mono>,
     /// What it wants of us.
     pub(super) serve: VecDeque<u64>,
@@ -126,7 +115,7 @@ impl<W> Peer<W> {
             pushing: Vec::new(),
             prune: false,
             pruned: None,
-            have: BTreeMap::new(),
+            have: Announcements::default(),
             have_at: None,
             serve: VecDeque::new(),
             offered: VecDeque::new(),
@@ -138,19 +127,27 @@ impl<W> Peer<W> {
         }
     }
 
+    /// When to look at it.
+    pub(super) fn next_due(&self) -> Mono {
+        self.due.unwrap_or(Mono::MAX).min(self.have_at.unwrap_or(Mono::MAX))
+    }
+
     /// It says that it knows this. What it has not heard of us yet is still said, once: it may
     /// wait for that.
     pub(super) fn heard_of(&mut self, now: Mono, prefix: u64) {
-        match self.have.get_mut(&prefix) {
-            Some(waiting) if waiting.pushed.is_none() && waiting.made == 0 => waiting.most = 1,
-            _ => self.shown(now, prefix),
+        if !self.have.limit_first(prefix) {
+            self.shown(now, prefix);
         }
     }
 
     /// It showed that it knows this: nothing to repeat.
     pub(super) fn shown(&mut self, now: Mono, prefix: u64) {
-        if let Some(Announcement { pushed: Some(at), made: 0, .. }) = self.have.remove(&prefix) {
+        let Some(gone) = self.have.remove(prefix) else { return };
+        if let Announcement { pushed: Some(at), made: 0, .. } = gone {
             self.returns.sample(now.since(at));
+        }
+        if self.have_at == Some(gone.due) {
+            self.have_at = self.have.next_due();
         }
     }
 }

@@ -31,13 +31,14 @@ impl<V: Value> Gossip<V> {
 
     pub(super) fn on_have(&mut self, now: Now, from: NodeId, sync: bool, items: &[Item]) {
         for item in items {
-            let mine = self.held(now, item.prefix).map(|(value, _)| value.sequence());
-            if mine.is_some_and(|mine| mine <= item.sequence)
-                && let Some(peer) = self.peers.get_mut(&from)
-            {
+            let mine = self.version(now, item.prefix);
+            let known = mine.is_some_and(|(sequence, _)| sequence <= item.sequence);
+            if known && let Some(peer) = self.peers.get_mut(&from) {
                 peer.heard_of(now.mono, item.prefix);
             }
-            self.want(now, from, *item, sync, !sync);
+            if mine != Some((item.sequence, item.mark)) {
+                self.want(now, from, *item, sync, !sync);
+            }
         }
         self.ask(now, from);
     }

@@ -1,39 +1,30 @@
 //! The tree: push to eager links, announce to lazy ones.
 //!
 //! A record that came for the first time makes its sender eager; one that came again makes it lazy, at both ends
-//! (Plumtree, SRDS 2007 §3.4). Other than there, whoever took a record says so once; until that is heard,
-//! the record is sent once more and then announced a few times, ever more rarely: a lost message
-//! costs half a second, not a round.
+//! (Plumtree, SRDS 2007 §3.4). Other than there, not every repetition does: several records under way
+//! would each cut a cycle elsewhere, and no tree would ever settle. And whoever took a record says so
+//! once; until that is heard, the record is sent once more and then announced a few times, ever more
+//! rarely: a lost message costs half a second, not a round.
 
 use homing_base::limits::RECORDS_PER_MESSAGE_MAX;
 use homing_base::{Mono, NodeId, Now};
+use rand_core::Rng;
 
 use super::Gossip;
 use super::accept::Heard;
+use super::announcements::{Announcement, Due};
 use super::limits::{
-    BULK_MIN, HAVE_DELAY, HAVE_QUEUE_MAX, HAVES_MAX, ITEMS_MAX, PRUNE_SETTLES, SERVE_QUEUE_MAX,
-    SETTLED,
+    BULK_MIN, HAVE_DELAY, HAVES_MAX, ITEMS_MAX, PRUNE_PART, PRUNE_SETTLES, SERVE_QUEUE_MAX, SETTLED,
 };
 use super::message::{Carried, Item, Message};
-use super::peer::{Announcement, Peer};
+use super::peer::Peer;
 use super::value::{Value, prefix};
 use super::wire::carried_len;
 
-/// What is due to one peer.
-#[derive(Default)]
-struct Due {
-    /// To announce: fresh ones, reconciled ones. At most a message of each.
-    announce: [Vec<u64>; 2],
-    /// Pushed, not acknowledged, to be sent once more.
-    resend: Vec<u64>,
-}
-
 impl<W> Peer<W> {
     pub(super) fn announce(&mut self, prefix: u64, announcement: Announcement) {
-        if self.have.len() < HAVE_QUEUE_MAX || self.have.contains_key(&prefix) {
-            self.have_at = Some(self.have_at.unwrap_or(Mono::MAX).min(announcement.due));
-            self.have.insert(prefix, announcement);
-        }
+        self.have_at = Some(self.have_at.unwrap_or(Mono::MAX).min(announcement.due));
+        self.have.put(prefix, announcement);
     }
 
     /// What a comparison showed that it lacks. Many are followed by another comparison.
@@ -52,28 +43,8 @@ impl<W> Peer<W> {
 
     /// What is due; what is announced for the first time goes along.
     fn take_due(&mut self, now: Mono) -> Due {
-        let mut due = Due::default();
-        let mut next = None;
-        let timeout = self.returns.timeout();
-        self.have.retain(|prefix, waiting| {
-            let resend = waiting.pushed.is_some() && waiting.made == 0;
-            let list = match resend {
-                true => &mut due.resend,
-                false => &mut due.announce[usize::from(waiting.sync)],
-            };
-            let first = waiting.made == 0 && waiting.pushed.is_none();
-            if (waiting.due <= now || first) && list.len() < ITEMS_MAX {
-                list.push(*prefix);
-                waiting.made += 1;
-                if waiting.made >= waiting.most {
-                    return false;
-                }
-                waiting.due = now.after(timeout * (1 << waiting.made));
-            }
-            next = Some(next.unwrap_or(Mono::MAX).min(waiting.due));
-            true
-        });
-        self.have_at = next;
+        let due = self.have.take_due(now, self.returns.timeout());
+        self.have_at = self.have.next_due();
         if !due.resend.is_empty() {
             self.returns.missed();
         }
@@ -103,6 +74,7 @@ impl<V: Value> Gossip<V> {
             }
             if Some(*id) == from {
                 peer.acknowledge(now.mono, place);
+                self.peers_at = self.peers_at.min(peer.next_due());
                 continue;
             }
             let settled = now.mono.since(peer.since) >= SETTLED;
@@ -121,6 +93,7 @@ impl<V: Value> Gossip<V> {
             let due = now.mono.after(wait);
             let (most, pushed) = (HAVES_MAX, pushed.then_some(now.mono));
             peer.announce(place, Announcement { due, made: 0, most, sync, pushed });
+            self.peers_at = self.peers_at.min(peer.next_due());
         }
     }
 
@@ -142,13 +115,14 @@ impl<V: Value> Gossip<V> {
             }
         }
         let others = self.peers.iter().any(|(id, p)| *id != from && p.eager);
+        let drawn = again > 0 && self.chance.next_u32() % PRUNE_PART == 0;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let in_flight = peer.pruned.is_some_and(|at| now.mono.since(at) < PRUNE_SETTLES);
         if fresh > 0 && fresh >= again {
             // What was pushed before the peer heard of its pruning is no reason to take it back.
             peer.eager |= !in_flight;
-        } else if again > 0 && others && !in_flight {
-            // Also when the link is lazy here: the peer does not know yet.
+        } else if again > 0 && others && !in_flight && (drawn || !peer.eager) {
+            // When the link is lazy here already, the peer does not know yet.
             (peer.prune, peer.pruned) = (true, Some(now.mono));
             self.unflushed = true;
             self.stats.prunes += u64::from(peer.eager);

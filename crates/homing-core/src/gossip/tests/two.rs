@@ -119,13 +119,17 @@ fn what_is_taken_is_persisted_before_it_is_passed_on() {
 }
 
 #[test]
-fn a_record_that_comes_twice_prunes_the_second_link() {
+fn a_link_over_which_records_come_twice_is_pruned() {
     let mut node = node(1);
     up(&mut node, 2, at(0));
     up(&mut node, 3, at(0));
     says(&mut node, 2, push(&[record(7, 0)]), at(1));
-    let outputs = says(&mut node, 3, push(&[record(7, 0)]), at(1));
-    assert_eq!(sent(&outputs), [(id(3), Message::Prune)]);
+    // Not at once everywhere: each repetition is one draw.
+    let pruned = (1..200).find(|second| {
+        let outputs = says(&mut node, 3, push(&[record(7, 0)]), at(*second));
+        sent(&outputs).contains(&(id(3), Message::Prune))
+    });
+    assert!(pruned.is_some(), "the same record came two hundred times");
     let eager: Vec<NodeId> = node.peers().filter(|(_, e)| *e).map(|(p, _)| *p).collect();
     assert_eq!(eager, [id(2)]);
 }
