@@ -190,6 +190,7 @@ impl Agent {
             let due = finding.joining.retry_at.is_none_or(|at| at <= now.mono);
             let mut seeds = std::mem::take(&mut finding.joining.newcomers);
             if due {
+                finding.calls.forget_unreachable();
                 seeds.extend(finding.joining.stored.iter().cloned());
             }
             seeds

@@ -64,6 +64,11 @@ impl Calls {
         })
     }
 
+    /// Whoever has nobody left asks everybody again.
+    pub(super) fn forget_unreachable(&mut self) {
+        self.unreachable.clear();
+    }
+
     fn remember_unreachable(&mut self, now: Mono, contact: &Contact<Reach>) {
         if self.unreachable.len() >= DHT_UNREACHABLE_MAX {
             self.unreachable.retain(|_, (_, at)| now.since(*at) < DHT_UNREACHABLE);

@@ -72,8 +72,11 @@ impl<P: Place, V: Value> Dht<P, V> {
         if let Some(entry) = self.table.entry_mut(&from.id) {
             entry.rtt.sample(rtt);
         }
-        if admission == Admission::Entered && self.table.is_sibling(&from.id) {
-            self.on_new_sibling(from, now);
+        if admission == Admission::Entered {
+            self.persist_growth();
+            if self.table.is_sibling(&from.id) {
+                self.on_new_sibling(from, now);
+            }
         }
     }
 

@@ -85,6 +85,8 @@ pub struct Dht<P: Place, V: Value> {
     swaps: Swaps,
     timers: Timers,
     fill_rounds: u32,
+    /// Contacts that were handed out last, to be remembered.
+    handed_out: usize,
     started: Mono,
     outputs: VecDeque<DhtOutput<P, V>>,
     stats: Stats,
@@ -118,6 +120,7 @@ impl<P: Place, V: Value> Dht<P, V> {
             swaps: Swaps::default(),
             timers: Timers::default(),
             fill_rounds: 0,
+            handed_out: 0,
             started: now.mono,
             outputs: VecDeque::new(),
             stats: Stats::default(),

@@ -187,11 +187,20 @@ impl<P: Place, V: Value> Dht<P, V> {
         self.persist();
     }
 
+    /// A node that was among the first knew hardly anybody when it joined: killed before the timer, it
+    /// would come back with nobody to ask. So every doubling is worth remembering.
+    pub(super) fn persist_growth(&mut self) {
+        if self.handed_out < PERSIST_MAX && self.table.len() >= 2 * self.handed_out {
+            self.persist();
+        }
+    }
+
     fn persist(&mut self) {
         let mut entries: Vec<_> = self.table.entries().iter().filter(|e| e.failures == 0).collect();
         entries.sort_by_key(|e| e.since);
         let contacts: Vec<_> =
             entries.iter().take(PERSIST_MAX).map(|e| e.contact.clone()).collect();
+        self.handed_out = contacts.len();
         if !contacts.is_empty() {
             self.outputs.push_back(DhtOutput::Persist { contacts });
         }

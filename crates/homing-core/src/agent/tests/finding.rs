@@ -156,6 +156,38 @@ fn a_restart_finds_the_network_with_its_way_in_gone() {
 }
 
 #[test]
+fn the_first_of_a_network_remembers_who_came_later() {
+    let mut world = World::new();
+    chain(&mut world, &[1, 2, 3, 4, 5, 6]);
+    // Long before contacts are stored by the clock.
+    world.run_for(secs(20));
+    world.kill(1);
+    world.kill(2);
+    world.start(1, dht(1, 2));
+    world.run_for(secs(15));
+    let found = resolved(&mut world, 1, PeerRef::NodeId(id(6)));
+    assert_eq!(found.record.node_id(), id(6));
+}
+
+#[test]
+fn whoever_is_alone_asks_again_those_it_could_not_reach() {
+    let mut world = World::new();
+    let others = [1, 2, 3, 4, 5];
+    chain(&mut world, &[1, 2, 3, 4, 5, 6]);
+    world.run_for(secs(20));
+    world.kill(6);
+    // Nobody answers its first calls in time.
+    world.dark.extend(others);
+    world.start(6, dht(6, 2));
+    world.run_for(secs(4));
+    let joined = |world: &World| world.agent(6).dht_view(world.clock(6)).is_some_and(|v| v.joined);
+    assert!(!joined(&world), "nobody answered");
+    others.iter().for_each(|n| drop(world.dark.remove(n)));
+    world.run_for(secs(8));
+    assert!(joined(&world), "its contacts are there again");
+}
+
+#[test]
 fn two_islands_that_meet_see_each_other() {
     let mut world = World::new();
     let (west, east): (Vec<u8>, Vec<u8>) = ((1..=8).collect(), (11..=18).collect());

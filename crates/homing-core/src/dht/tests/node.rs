@@ -47,6 +47,35 @@ fn a_stranger_enters_after_it_answered_a_ping_from_the_timer() {
     assert!(dht.table().entry(&id(50)).is_some());
 }
 
+#[test]
+fn contacts_that_came_after_joining_are_remembered_soon() {
+    // Told of two, who knew nobody yet, as the first agents of a network are.
+    let mut dht = joined(0, 1..3);
+    let mut remembered: Vec<NodeId> = Vec::new();
+    for second in 1..60 {
+        let newcomer = u16::try_from(49 + second).unwrap();
+        if newcomer < 60 {
+            let ping = request(1, Body::Ping);
+            dht.handle(at(second), DhtInput::Message { from: contact(newcomer), message: ping });
+        }
+        dht.handle(at(second), DhtInput::Wakeup);
+        while let Some(output) = dht.poll_output() {
+            match output {
+                DhtOutput::Send { to, message, .. } if message.body == Body::Ping => {
+                    let message = request(message.id, Body::Pong);
+                    dht.handle(at(second), DhtInput::Message { from: to, message });
+                }
+                DhtOutput::Persist { contacts } => {
+                    remembered = contacts.iter().map(|c| c.id).collect();
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(dht.table().len(), 12);
+    assert!(remembered.len() > 6, "{} of 12 would be known after a crash", remembered.len());
+}
+
 fn wake_until(
     dht: &mut RealDht,
     now: Now,
