@@ -80,7 +80,7 @@ fn post(to: &str, record: &[u8]) -> String {
     let length = record.len();
     write!(
         stream,
-        "POST /v1/entities HTTP/1.1\r\nhost: registry\r\ncontent-type: application/cose\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        "POST /v1/entities HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cose\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
     )
     .unwrap();
     stream.write_all(record).unwrap();

@@ -86,6 +86,7 @@ keys! {
     "registry.title" Text "Homing registry" "what the registry is called in catalogues";
     "registry.peers" List "" "URLs of other registries to ask in searches";
     "registry.cors_origins" List "" "origins whose pages may read the registry's answers";
+    "registry.allowed_hosts" List "" "hosts that requests may name besides localhost, addresses and the public URL's";
     "registry.trusted_proxies" List "" "addresses or ranges of proxies whose X-Forwarded-For is believed";
     "registry.rate_per_second" Number "100" "requests per socket address; 0: no limit";
     "registry.card_networks" List "" "private networks that agent cards may be fetched from, such as 10.0.0.0/8";

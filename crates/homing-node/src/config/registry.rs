@@ -32,6 +32,8 @@ pub struct RegistryConfig {
     pub cors_origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed. Default: none.
     pub trusted_proxies: Vec<AddressRange>,
+    /// Hosts that requests may name besides `localhost`, addresses and the public URL's. Default: none.
+    pub allowed_hosts: Vec<String>,
     /// Requests per second and socket address; 0: no limit. Default 100.
     pub rate_per_second: u32,
     /// Private networks from which cards may be fetched. Default: none.
@@ -60,6 +62,7 @@ impl Layers {
             peers: self.list("registry.peers", http_url)?,
             cors_origins: self.list("registry.cors_origins", origin)?,
             trusted_proxies: self.list("registry.trusted_proxies", parsed)?,
+            allowed_hosts: self.list("registry.allowed_hosts", host)?,
             rate_per_second: self.number("registry.rate_per_second", 0, 1_000_000)? as u32,
             card_networks: self.list("registry.card_networks", parsed)?,
         })
@@ -89,6 +92,12 @@ fn origin(text: &str) -> Result<String, String> {
         true => Ok(origin),
         false => Err(format!("an origin has no path: {origin}")),
     }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let wrong = || "expected a host name without scheme and port".to_owned();
+    let host = url::Host::parse(text).map_err(|_| wrong())?;
+    Ok(host.to_string())
 }
 
 fn title(text: &str) -> Result<String, String> {
@@ -137,5 +146,8 @@ mod tests {
         assert!(refused("registry.peers", "ftp://x").contains("https://"));
         assert!(refused("registry.cors_origins", "https://x/page").contains("origin"));
         assert!(refused("registry.trusted_proxies", "10.0.0.0/99").contains("range"));
+        assert!(
+            refused("registry.allowed_hosts", "http://registry.lan").contains("without scheme")
+        );
     }
 }

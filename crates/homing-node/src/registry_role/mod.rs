@@ -132,6 +132,7 @@ fn settings(wanted: &RegistryConfig, public_url: String) -> Settings {
         title: wanted.title.clone(),
         cors_origins: wanted.cors_origins.clone(),
         trusted_proxies: wanted.trusted_proxies.clone(),
+        allowed_hosts: wanted.allowed_hosts.clone(),
         per_address: (rate > 0).then(|| Rate { per_second: rate, burst: rate.saturating_mul(5) }),
         peers: wanted.peers.clone(),
         ..Settings::default()

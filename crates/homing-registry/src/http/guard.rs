@@ -15,6 +15,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use homing_api::Code;
 
+use super::hosts::{self, Misdirected};
 use super::problem::Problem;
 use super::settings::{Caller, Settings};
 use super::{App, clock, entities, limiter};
@@ -58,6 +59,9 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
     let origin = allowed_origin(&app.settings, request.headers());
     let path = request.extensions().get::<MatchedPath>().cloned();
     let mut response = match preflight(&origin, &request) {
+        _ if request.extensions().get::<Misdirected>().is_some() => {
+            hosts::refusal().into_response()
+        }
         Some(response) => response,
         None => admitted(&app, request, next).await,
     };

@@ -1,12 +1,13 @@
 //! The read side of the MCP registry API v0.1: `GET /v0.1/servers` and its versions.
 //!
 //! A server is an entity that speaks MCP at a public URL. Its name is `homing.<node ID>/<name>`: the part before the slash is
-//! the identity, so that no two agents can have one name. Its version is the record's sequence, `0.0.<sequence>`; only the
-//! newest is served. Source: modelcontextprotocol/registry, `docs/reference/api/openapi.yaml` of 2025-12-01.
+//! the identity, so that no two agents can have one name. Its version is the record's sequence, `0.0.<sequence>`; the list
+//! has the newest. Of older ones the history keeps the records, not their cards: those that name the present card are
+//! served as versions. Source: modelcontextprotocol/registry, `docs/reference/api/openapi.yaml` of 2025-12-01.
 
 use axum::extract::State;
 use axum::response::Response;
-use homing_base::{NodeId, Wall};
+use homing_base::{NodeId, Record, Wall};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,8 +17,8 @@ use super::request::{self, Params, Segments};
 use super::views::time;
 use super::{App, clock};
 use crate::entity::{Entity, Status};
-use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
-use crate::storage::Filter;
+use crate::limits::{HISTORY_MAX, PAGE_DEFAULT, PAGE_MAX};
+use crate::storage::{Filter, Version};
 
 /// A list of servers.
 #[derive(Serialize, ToSchema)]
@@ -101,7 +102,7 @@ pub(super) struct OfficialMeta {
     /// When this record came here.
     #[schema(format = DateTime)]
     updated_at: String,
-    /// Always: only the newest is served.
+    /// Whether nothing newer is known.
     is_latest: bool,
 }
 
@@ -118,6 +119,19 @@ pub(super) struct EntityMeta {
 const SCHEMA: &str = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json";
 
 fn server(entity: &Entity) -> Option<ServerResponse> {
+    described(entity, true)
+}
+
+/// An older version, if its record says what the present one says of name and card.
+fn older(entity: &Entity, version: &Version) -> Option<ServerResponse> {
+    let (present, past) = (&entity.record, &version.record);
+    let card = |record: &Record| record.card.as_ref().map(|card| card.sha256);
+    let same = present.name == past.name && card(present) == card(past) && !past.is_withdrawn();
+    let then = Entity { record: past.clone(), updated: version.received, ..entity.clone() };
+    same.then(|| described(&then, false)).flatten()
+}
+
+fn described(entity: &Entity, is_latest: bool) -> Option<ServerResponse> {
     let url = entity.listing.service_url.clone()?;
     if !entity.listing.protocols.iter().any(|p| p == "mcp") {
         return None;
@@ -147,7 +161,7 @@ fn server(entity: &Entity) -> Option<ServerResponse> {
                 status: if entity.record.is_withdrawn() { "deleted" } else { "active" },
                 published_at: time(entity.registered),
                 updated_at: time(entity.updated),
-                is_latest: true,
+                is_latest,
             },
             entity: EntityMeta {
                 node_id: id.to_string(),
@@ -222,15 +236,24 @@ async fn named(app: &App, name: &str) -> Outcome<(Entity, ServerResponse)> {
     server.map(|s| (entity, s)).ok_or_else(missing)
 }
 
+/// Its versions, newest first, at most [`HISTORY_MAX`].
+async fn all_versions(app: &App, name: &str) -> Outcome<Vec<ServerResponse>> {
+    let (entity, newest) = named(app, name).await?;
+    let history = app.storage.history(&entity.node_id(), None, HISTORY_MAX).await?;
+    let before = |version: &&Version| version.record.sequence < entity.record.sequence;
+    let past = history.items.iter().filter(before).filter_map(|version| older(&entity, version));
+    Ok(std::iter::once(newest).chain(past).collect())
+}
+
 /// `GET /v0.1/servers/{name}/versions`.
 pub(super) async fn versions(
     State(app): State<App>,
     Params(_): Params<ServerParams>,
     Segments(name): Segments<String>,
 ) -> Result<Response, Refusal> {
-    let (_, server) = named(&app, &name).await?;
-    let metadata = ServerListMetadata { next_cursor: None, count: 1 };
-    Ok(uncached(&ServerList { servers: vec![server], metadata }))
+    let servers = all_versions(&app, &name).await?;
+    let metadata = ServerListMetadata { next_cursor: None, count: servers.len() as u64 };
+    Ok(uncached(&ServerList { servers, metadata }))
 }
 
 /// `GET /v0.1/servers/{name}/versions/{version}`.
@@ -239,10 +262,11 @@ pub(super) async fn one_version(
     Params(_): Params<ServerParams>,
     Segments((name, asked)): Segments<(String, String)>,
 ) -> Result<Response, Refusal> {
-    let (entity, server) = named(&app, &name).await?;
-    if asked != "latest" && asked != version(&entity) {
-        let newest = version(&entity);
-        return Err(Problem::not_found(&name).why(format!("only {newest} is served")).into());
+    if asked == "latest" {
+        return Ok(uncached(&named(&app, &name).await?.1));
     }
-    Ok(uncached(&server))
+    let versions = all_versions(&app, &name).await?;
+    let found = versions.into_iter().find(|s| s.server.version == asked);
+    let missing = || Problem::not_found(&name).hint("its versions are those of …/versions");
+    Ok(uncached(&found.ok_or_else(missing)?))
 }

@@ -24,6 +24,7 @@ mod federation;
 mod guard;
 mod health;
 mod heartbeat;
+mod hosts;
 mod hot;
 mod limiter;
 mod lookup;

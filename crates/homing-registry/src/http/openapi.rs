@@ -149,6 +149,7 @@ fn reason(status: u16) -> &'static str {
         410 => "The agent has withdrawn its record",
         413 => "The body is too large",
         415 => "The body has another media type",
+        421 => "The registry does not answer to the host that the request names",
         422 => "A signature does not verify, or a signed object has expired",
         429 => "Too many requests or agents; see Retry-After",
         500 => "The registry failed",

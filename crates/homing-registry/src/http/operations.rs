@@ -400,7 +400,10 @@ fn other_formats() -> Vec<Operation> {
             ])
             .answers(200, "One page", JSON, of::<mcp::ServerList>),
         Operation::get("/v0.1/servers/{name}/versions", "mcpVersions", get(mcp::versions))
-            .about("MCP registry", "Versions of a server: the newest")
+            .about(
+                "MCP registry",
+                "Versions of a server, newest first: those with the present card",
+            )
             .params(&[server, DELETED])
             .answers(200, "The list", JSON, of::<mcp::ServerList>)
             .refuses(&[404]),
@@ -410,7 +413,7 @@ fn other_formats() -> Vec<Operation> {
             get(mcp::one_version),
         )
         .about("MCP registry", "One version of a server")
-        .params(&[server, segment("version", "`latest`, or the newest version"), DELETED])
+        .params(&[server, segment("version", "`latest`, or a version of the list"), DELETED])
         .answers(200, "The server", JSON, of::<mcp::ServerResponse>)
         .refuses(&[404]),
     ]

@@ -25,6 +25,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::hosts::{Hosts, Misdirected};
 use super::limiter::one_address;
 use super::{AddressRange, App, Caller, Registry, Settings, hot};
 use crate::network::Tunnel;
@@ -39,6 +40,8 @@ pub async fn serve(listener: TcpListener, registry: Registry, shutdown: impl Fut
     let settings = registry.shared.settings.clone();
     let router = registry.router();
     let door = Door::new(&settings);
+    let hosts = listener.local_addr().ok().and_then(|own| Hosts::of(own.ip(), &settings));
+    let hosts = hosts.map(Arc::new);
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -49,7 +52,7 @@ pub async fn serve(listener: TcpListener, registry: Registry, shutdown: impl Fut
         match next {
             Ok((stream, from, places)) => {
                 let app = Arc::clone(&registry.shared);
-                let connection = Connection { stream, from, app };
+                let connection = Connection { stream, from, app, hosts: hosts.clone() };
                 tokio::spawn(connection.run(router.clone(), graceful.watcher(), places));
             }
             Err(error) => {
@@ -69,14 +72,15 @@ struct Connection {
     stream: TcpStream,
     from: SocketAddr,
     app: App,
+    hosts: Option<Arc<Hosts>>,
 }
 
 impl Connection {
     async fn run(self, router: Router, watcher: Watcher, places: Places) {
-        let Self { stream, from, app } = self;
+        let Self { stream, from, app, hosts } = self;
         let _ = stream.set_nodelay(true);
         let protocol = protocol(&app.settings);
-        let service = tower_service(app, router, from);
+        let service = tower_service(app, router, from, hosts);
         let connection = protocol.serve_connection(TokioIo::new(stream), service);
         // A client that breaks off is no event of ours.
         let _ = watcher.watch(connection).await;
@@ -89,7 +93,7 @@ impl Connection {
 /// For the rate limits the peer's address is its own, so that every identity has a bucket.
 pub async fn serve_peer(stream: impl Tunnel, peer: NodeId, registry: &Registry) {
     let from = SocketAddr::new(Address::of(&peer).ip().into(), 0);
-    let service = tower_service(Arc::clone(&registry.shared), registry.router(), from);
+    let service = tower_service(Arc::clone(&registry.shared), registry.router(), from, None);
     let protocol = protocol(&registry.shared.settings);
     // A peer that breaks off is no event of ours.
     let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
@@ -109,6 +113,7 @@ fn tower_service(
     app: App,
     router: Router,
     from: SocketAddr,
+    hosts: Option<Arc<Hosts>>,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
     Response = axum::response::Response,
@@ -117,7 +122,9 @@ fn tower_service(
 > {
     let inner = TowerToHyperService::new(router);
     hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        if let Some(response) = hot::answer(&app, from, &request) {
+        if hosts.as_ref().is_some_and(|hosts| !hosts.allow(&request)) {
+            request.extensions_mut().insert(Misdirected);
+        } else if let Some(response) = hot::answer(&app, from, &request) {
             return Either::Left(std::future::ready(Ok(response)));
         }
         request.extensions_mut().insert(Caller(from));

@@ -17,6 +17,9 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed. Default: none.
     pub trusted_proxies: Vec<AddressRange>,
+    /// Hosts that requests may name besides `localhost`, addresses and the public URL's. Empty: on loopback none but
+    /// those, elsewhere every one. Default: none.
+    pub allowed_hosts: Vec<String>,
     /// Requests per socket address; `None`: without limit.
     pub per_address: Option<Rate>,
     /// Changes per signing key; `None`: without limit.
@@ -53,6 +56,7 @@ impl Default for Settings {
             title: "Homing registry".into(),
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            allowed_hosts: Vec::new(),
             per_address: Some(Rate { per_second: 100, burst: 500 }),
             per_key: Some(Rate { per_second: 1, burst: 30 }),
             peers: Vec::new(),

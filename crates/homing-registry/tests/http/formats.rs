@@ -4,10 +4,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, card, key, record, with_card};
 
+fn mcp_card() -> Vec<u8> {
+    let extension = json!({"uri": "urn:homing:listing:1", "params": {"protocols": ["mcp"]}});
+    card("Weather oracle", json!({"capabilities": {"extensions": [extension]}}))
+}
+
 async fn with_two_agents() -> Server {
     let server = Server::start().await;
-    let extension = json!({"uri": "urn:homing:listing:1", "params": {"protocols": ["mcp"]}});
-    let bytes = card("Weather oracle", json!({"capabilities": {"extensions": [extension]}}));
+    let bytes = mcp_card();
     let signed = with_card(1, "oracle", 7, "/card", &bytes);
     server.register_with_card(&signed, &bytes).await.ok(201);
     server.register(&record(2, "plain", 1)).await.ok(201);
@@ -74,6 +78,15 @@ async fn agents_that_speak_mcp_are_servers_of_an_mcp_registry() {
     assert_eq!(server.get(&format!("{path}/latest")).await.ok(200), servers[0]);
     assert_eq!(server.get(&format!("{path}/0.0.7")).await.ok(200), servers[0]);
     server.get(&format!("{path}/0.0.8")).await.refused(404, "not_found");
+    server.register(&with_card(1, "oracle", 8, "/card", &mcp_card())).await.ok(200);
+    let all = server.get(&path).await.ok(200);
+    let versions: Vec<_> = all["servers"].as_array().unwrap().iter().collect();
+    assert_eq!(versions.len(), 2, "{all}");
+    let official = "io.modelcontextprotocol.registry/official";
+    let latest = versions.iter().map(|v| v["_meta"][official]["isLatest"].as_bool().unwrap());
+    assert_eq!(latest.collect::<Vec<_>>(), [true, false]);
+    assert_eq!(versions[0]["server"]["version"], "0.0.8");
+    assert_eq!(server.get(&format!("{path}/0.0.7")).await.ok(200), *versions[1]);
     server.get("/v0.1/servers/nobody%2Fnothing/versions").await.refused(404, "not_found");
     let found = server.get("/v0.1/servers?search=oracle&version=latest").await.ok(200);
     assert_eq!(found["metadata"]["count"], 1);

@@ -60,14 +60,31 @@ async fn pages_of_other_origins_read_nothing_unless_configured() {
 }
 
 #[tokio::test]
+async fn a_page_that_gave_its_name_our_loopback_address_reads_nothing() {
+    let server = Server::start().await;
+    server.register(&record(1, "a", 1)).await.ok(201);
+    let path = format!("/v1/entities/{}", record(1, "a", 1).node_id());
+    let ask = |host: &'static str| server.read_naming(&path, host);
+    // The second answer to an allowed host is one that is rendered already: that way is guarded, too.
+    for _ in 0..2 {
+        ask("localhost").await.ok(200);
+        ask("evil.example:7400").await.refused(421, "usage");
+    }
+    let allowed_hosts = vec!["registry.lan".to_owned()];
+    let server = Server::with(Settings { allowed_hosts, ..settings() }).await;
+    assert_eq!(server.read_naming("/v1/info", "registry.lan").await.status, 200);
+    server.read_naming("/v1/info", "evil.example").await.refused(421, "usage");
+}
+
+#[tokio::test]
 async fn one_who_dribbles_is_cut_off_and_others_are_served() {
     let head_timeout = Duration::from_millis(300);
     let body_timeout = Duration::from_millis(300);
     let server = Server::with(Settings { head_timeout, body_timeout, ..settings() }).await;
     let mut slow_head = TcpStream::connect(server.address).await.unwrap();
-    slow_head.write_all(b"GET /v1/info HTTP/1.1\r\nHost: x\r\nX-A").await.unwrap();
+    slow_head.write_all(b"GET /v1/info HTTP/1.1\r\nHost: localhost\r\nX-A").await.unwrap();
     let mut slow_body = TcpStream::connect(server.address).await.unwrap();
-    let head = "POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let head = "POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     slow_body.write_all(head.as_bytes()).await.unwrap();
     server.get("/v1/info").await.ok(200);
     let read = |mut stream: TcpStream| async move {
@@ -91,7 +108,7 @@ async fn one_address_cannot_take_every_connection() {
         held.push(TcpStream::connect(server.address).await.unwrap());
     }
     let mut refused = TcpStream::connect(server.address).await.unwrap();
-    let _ = refused.write_all(b"GET /v1/info HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let _ = refused.write_all(b"GET /v1/info HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let mut text = String::new();
     let read = refused.read_to_string(&mut text);
     let _ = tokio::time::timeout(Duration::from_secs(30), read).await.expect("closed");
@@ -99,7 +116,7 @@ async fn one_address_cannot_take_every_connection() {
     drop(held);
     crate::support::soon("a place is free again", || async {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        let ask = b"GET /healthz/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let ask = b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         let mut text = String::new();
         stream.write_all(ask).await.is_ok()
             && stream.read_to_string(&mut text).await.is_ok()
@@ -115,7 +132,7 @@ async fn a_request_under_way_is_finished_before_the_end() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let len = signed.bytes().len();
     let head = format!(
-        "POST /v1/entities HTTP/1.1\r\nHost: x\r\nContent-Type: application/cose\r\nContent-Length: {len}\r\n\r\n"
+        "POST /v1/entities HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/cose\r\nContent-Length: {len}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     server.get("/v1/info").await.ok(200);

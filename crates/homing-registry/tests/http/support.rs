@@ -82,6 +82,11 @@ impl Server {
         self.call("GET", path, headers, Bytes::new()).await
     }
 
+    /// With another `Host` than the one that was dialled.
+    pub(crate) async fn read_naming(&self, path: &str, host: &str) -> Reply {
+        self.call("GET", path, &[("host", host)], Bytes::new()).await
+    }
+
     pub(crate) async fn post_json(&self, path: &str, body: &Value) -> Reply {
         let headers = [("content-type", "application/json")];
         self.call("POST", path, &headers, body.to_string().into()).await
@@ -128,7 +133,9 @@ impl Server {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path);
-        request = request.header("host", self.address.to_string());
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", self.address.to_string());
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
