@@ -119,7 +119,7 @@ impl Operation {
 
     /// Statuses of problems: those that every operation has, and its own.
     pub(super) fn problems(&self) -> Vec<u16> {
-        let mut all = vec![400, 429, 500, 503, 504];
+        let mut all = vec![400, 421, 429, 500, 503, 504];
         if !self.body.is_empty() {
             all.extend([408, 413, 415]);
         }
