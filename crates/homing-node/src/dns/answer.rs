@@ -78,7 +78,7 @@ pub(super) struct Answering {
 }
 
 impl Answering {
-    /// The answer to one message; `None`: it deserves none. `bytes_max`: what the way back takes.
+    /// The answer to one message; `None`: it deserves none.
     pub(super) async fn answer(&self, bytes: &[u8], over_udp: bool) -> Option<Vec<u8>> {
         let Ok(request) = Message::from_vec(bytes) else { return malformed(bytes) };
         if request.metadata.message_type == MessageType::Response {
@@ -185,7 +185,7 @@ fn look(
     zone: Zone,
 ) -> Result<Found, Reply> {
     let id = agent.meaning(now, peer).map_err(|failure| refused(&failure, zone))?;
-    if Some(id) == agent.own_record().map(homing_base::Record::node_id) || id == agent.node_id() {
+    if id == agent.node_id() {
         let name = agent.own_record().and_then(|record| record.name.clone());
         let expires = agent.own_record().map(|record| record.expires);
         return Ok(found(agent, now, id, name, expires));
@@ -261,9 +261,9 @@ fn message(request: &Message, reply: Reply) -> Message {
 /// Carries how long a negative answer counts (RFC 2308 §5).
 fn start_of_authority(zone: Zone) -> Record {
     let apex = Name::from_ascii(zone.text()).expect("a zone is a name");
-    let [seconds, ttl] = [NEGATIVE_TTL_S as i32, NEGATIVE_TTL_S as i32];
+    let seconds = NEGATIVE_TTL_S as i32;
     let soa = SOA::new(apex.clone(), apex.clone(), 1, seconds, seconds, seconds, NEGATIVE_TTL_S);
-    Record::from_rdata(apex, ttl as u32, RData::SOA(soa))
+    Record::from_rdata(apex, NEGATIVE_TTL_S, RData::SOA(soa))
 }
 
 /// `FORMERR` for what has at least the header of a query.
