@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use homing_api::ApiError;
 use homing_base::{Address, IdentityKey, NodeId, Service};
@@ -45,11 +44,6 @@ use crate::store::{Contents, Deferred, Store, StoreError};
 use crate::streams::Streams;
 use crate::transport::{Proxy, Transport, TransportConfig, TransportError, TransportEvent};
 use crate::tun::Interface;
-
-/// Attempts at the port of the previous run, whose last socket may close a moment after it ended.
-const LAST_PORT_TRIES: usize = 12;
-/// Between two of them.
-const LAST_PORT_AGAIN: Duration = Duration::from_millis(50);
 
 /// How to start a node.
 ///
@@ -365,14 +359,11 @@ impl Ground {
         let wildcards = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         if let Some(port) = self.contents.last_port {
             let both = wildcards.map(|ip| SocketAddr::new(ip, port));
-            for _ in 0..LAST_PORT_TRIES {
-                // Without the second there is no IPv6 here.
-                for listen in [&both[..], &both[..1]] {
-                    if let Ok(bound) = Transport::bind(config(listen.to_vec())).await {
-                        return Ok(bound);
-                    }
+            // Without the second there is no IPv6 here.
+            for listen in [&both[..], &both[..1]] {
+                if let Ok(bound) = Transport::bind(config(listen.to_vec())).await {
+                    return Ok(bound);
                 }
-                tokio::time::sleep(LAST_PORT_AGAIN).await;
             }
         }
         Transport::bind(config(Vec::new())).await

@@ -229,7 +229,8 @@ impl Agent {
         let peer = new.node_id();
         info!(peer = %peer.fmt_short(), seq = new.sequence.0, "peer moved");
         self.candidates.remove(&peer);
-        self.admission.drain(now.mono, peer, new.instance);
+        let stands = |endpoint| self.links.iter().any(|link| link.remote == endpoint);
+        self.admission.drain(now.mono, peer, new.instance, stands);
         if let Some(pair) = self.trust.pair_mut(peer) {
             // The new run may have lost its store: what the old one confirmed is said once more.
             pair.confirmed = false;

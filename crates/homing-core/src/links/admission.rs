@@ -2,7 +2,7 @@
 //!
 //! An endpoint is on it once its peer has proven it on a link or named it with a proof. Only
 //! peers with mutual trust are *admitted* (told to the transport). After a peer moved, the old
-//! run's endpoints stay for [`DRAIN`], so that streams may finish.
+//! run's endpoints stay for [`DRAIN`], so that streams may finish, unless it was silent already.
 
 use std::collections::BTreeMap;
 
@@ -65,11 +65,18 @@ impl Admission {
             .collect()
     }
 
-    /// The peer runs elsewhere now: all its endpoints but `kept` leave after [`DRAIN`].
-    pub(crate) fn drain(&mut self, now: Mono, peer: NodeId, kept: InstanceId) {
+    /// The peer runs elsewhere now: all its endpoints but `kept` leave after [`DRAIN`], or at once where no link
+    /// `stands`: a run that was given up before its successor came is dead, and so are its streams.
+    pub(crate) fn drain(
+        &mut self,
+        now: Mono,
+        peer: NodeId,
+        kept: InstanceId,
+        stands: impl Fn(InstanceId) -> bool,
+    ) {
         for (endpoint, guest) in &mut self.guests {
             if guest.peer == peer && *endpoint != kept && guest.leaves.is_none() {
-                guest.leaves = Some(now.after(DRAIN));
+                guest.leaves = Some(if stands(*endpoint) { now.after(DRAIN) } else { now });
             }
         }
     }

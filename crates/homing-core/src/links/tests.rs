@@ -152,7 +152,7 @@ fn the_old_runs_endpoints_drain_and_the_new_ones_stay() {
     assert!(admission.note(endpoint(1), peer(1), true));
     assert!(!admission.note(endpoint(1), peer(1), true), "admitted once");
     assert!(admission.note(endpoint(2), peer(1), true));
-    admission.drain(at(0), peer(1), endpoint(2));
+    admission.drain(at(0), peer(1), endpoint(2), |_| true);
     assert_eq!(admission.owner(endpoint(1)), Some(peer(1)));
     let end = at(0).after(DRAIN);
     assert_eq!(admission.deadline(), Some(end));

@@ -22,9 +22,10 @@ pub(super) const CLOSE_NOT_ADMITTED: VarInt = VarInt::from_u32(0x101);
 
 /// Starts the accept loops.
 pub(super) fn spawn(shared: &Arc<Shared>, tasks: &Tasks) {
-    tasks.spawn(serve(shared.clone(), shared.doors.main.clone(), Door::Main));
+    let Some(doors) = shared.doors.pair() else { return };
+    tasks.spawn(serve(shared.clone(), doors.main, Door::Main));
     if !shared.doors.single() {
-        tasks.spawn(serve(shared.clone(), shared.doors.front.clone(), Door::Front));
+        tasks.spawn(serve(shared.clone(), doors.front, Door::Front));
     }
 }
 
@@ -71,7 +72,7 @@ async fn greet(shared: Arc<Shared>, incoming: Incoming, door: Door, permit: Owne
 /// admitted endpoints only.
 async fn may_enter(shared: &Shared, door: Door, incoming: &Incoming) -> bool {
     let IncomingAddr::Relay { endpoint_id, .. } = incoming.remote_addr() else { return true };
-    if [shared.doors.front.id(), shared.doors.main.id()].contains(&endpoint_id) {
+    if [shared.doors.front_id, shared.doors.main_id].contains(&endpoint_id) {
         // The self check: this refusal is its proof.
         return false;
     }

@@ -80,7 +80,7 @@ pub(super) async fn reach(
 ) -> Result<(Connection, Door), DialError> {
     let id = EndpointId::from_bytes(&endpoint.0)
         .map_err(|_| DialError::Unreachable("that instance id is no key".into()))?;
-    let (ours, door) = shared.doors.dialler(from);
+    let (ours, door) = shared.doors.dialler(from).ok_or(DialError::NoAddress)?;
     let mut addrs: Vec<TransportAddr> =
         relays.iter().filter_map(|r| shared.book.url(r)).map(TransportAddr::Relay).collect();
     if door == Door::Main {

@@ -6,7 +6,7 @@
 //! A node without relays, or one that is public anyway, has one endpoint for both.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use homing_base::sign1::{self, Domain};
 use homing_base::{InstanceId, RelayRef};
@@ -24,13 +24,23 @@ use super::relay_book::{BookResolver, RelayBook};
 use super::{ALPN_MESH, ALPN_STREAM, TransportConfig, TransportError, limits};
 use crate::relay::pass::RelayPass;
 
-/// The endpoints of one run.
+/// The endpoints of one run. They hold the UDP sockets as long as anybody holds them: closing lets go of them.
 pub(super) struct Doors {
-    /// What strangers see; its key is the instance.
+    /// The front door's key, which is the instance.
+    pub(super) front_id: EndpointId,
+    /// The main door's key.
+    pub(super) main_id: EndpointId,
+    open: RwLock<Option<Pair>>,
+    passes: Passes,
+}
+
+/// Both doors while they are open.
+#[derive(Clone)]
+pub(super) struct Pair {
+    /// What strangers see.
     pub(super) front: Endpoint,
     /// What trusted peers reach directly.
     pub(super) main: Endpoint,
-    passes: Passes,
 }
 
 /// What relays with an allow-list are shown, per door.
@@ -61,53 +71,78 @@ impl Doors {
         } else {
             main.clone()
         };
-        Ok(Self { front, main, passes })
+        let (front_id, main_id) = (front.id(), main.id());
+        let open = RwLock::new(Some(Pair { front, main }));
+        Ok(Self { front_id, main_id, open, passes })
+    }
+
+    /// The endpoints; `None` once they are closed.
+    pub(super) fn pair(&self) -> Option<Pair> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Front and main are one endpoint.
     pub(super) fn single(&self) -> bool {
-        self.front.id() == self.main.id()
+        self.front_id == self.main_id
     }
 
     /// The endpoint that a dial `from` this door uses, and the door it is.
-    pub(super) fn dialler(&self, from: Door) -> (&Endpoint, Door) {
-        match from {
-            Door::Front if !self.single() => (&self.front, Door::Front),
-            _ => (&self.main, Door::Main),
-        }
+    pub(super) fn dialler(&self, from: Door) -> Option<(Endpoint, Door)> {
+        let pair = self.pair()?;
+        Some(match from {
+            Door::Front if !self.single() => (pair.front, Door::Front),
+            _ => (pair.main, Door::Main),
+        })
     }
 
     /// Starts using a relay (again).
     pub(super) async fn insert_relay(&self, book: &RelayBook, relay: &RelayRef) {
-        let Some(url) = book.url(relay) else { return };
-        self.main.insert_relay(url.clone(), entry(relay, &url, self.passes.main.as_deref())).await;
+        let (Some(url), Some(pair)) = (book.url(relay), self.pair()) else { return };
+        pair.main.insert_relay(url.clone(), entry(relay, &url, self.passes.main.as_deref())).await;
         if !self.single() {
             let config = entry(relay, &url, self.passes.front.as_deref());
-            self.front.insert_relay(url, config).await;
+            pair.front.insert_relay(url, config).await;
         }
     }
 
     /// Stops using a relay.
     pub(super) async fn remove_relay(&self, url: &RelayUrl) {
-        self.main.remove_relay(url).await;
+        let Some(pair) = self.pair() else { return };
+        pair.main.remove_relay(url).await;
         if !self.single() {
-            self.front.remove_relay(url).await;
+            pair.front.remove_relay(url).await;
         }
     }
 
     /// Looks at interfaces and relays again.
     pub(super) async fn network_changed(&self) {
-        self.main.network_change().await;
+        let Some(pair) = self.pair() else { return };
+        pair.main.network_change().await;
         if !self.single() {
-            self.front.network_change().await;
+            pair.front.network_change().await;
         }
     }
 
-    /// Closes both, telling the peers, within [`limits::DOOR_CLOSE_TIMEOUT`].
+    /// Closes both, telling the peers, and frees the UDP ports, each within [`limits::DOOR_CLOSE_TIMEOUT`].
     pub(super) async fn close(&self) {
-        let both = async { tokio::join!(self.front.close(), self.main.close()) };
+        let pair = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Pair { front, main }) = pair else { return };
+        let bound = main.bound_sockets();
+        // A task of its own: an endpoint whose closing is broken off half-way never lets go of its sockets.
+        let both = tokio::spawn(async move {
+            tokio::join!(front.close(), main.close());
+        });
         if tokio::time::timeout(limits::DOOR_CLOSE_TIMEOUT, both).await.is_err() {
-            tracing::debug!("some peers did not acknowledge the end");
+            return tracing::debug!("some peers did not acknowledge the end");
+        }
+        // The sockets close with the last handle of a connection, and then on a thread for what blocks.
+        let free = async {
+            while check_free(&bound).is_err() {
+                tokio::time::sleep(limits::PORT_FREE_POLL).await;
+            }
+        };
+        if tokio::time::timeout(limits::DOOR_CLOSE_TIMEOUT, free).await.is_err() {
+            tracing::debug!("somebody still holds a stream, and with it the UDP port");
         }
     }
 }
@@ -127,8 +162,8 @@ impl Passes {
 }
 
 /// An endpoint's key in our own type.
-pub(super) fn instance_of(endpoint: &Endpoint) -> InstanceId {
-    InstanceId(*endpoint.id().as_bytes())
+pub(super) fn instance_of(endpoint: EndpointId) -> InstanceId {
+    InstanceId(*endpoint.as_bytes())
 }
 
 async fn bind_main(config: &TransportConfig, base: Builder) -> Result<Endpoint, TransportError> {

@@ -16,13 +16,14 @@ use homing_core::message::Network;
 use iroh::Watcher;
 use iroh::endpoint::RelayStatus;
 
-use super::doors::Doors;
+use super::doors::{Doors, Pair};
 use super::tasks::Tasks;
 use super::{Shared, TransportConfig, TransportEvent, mapping};
 
 /// What is known before anything was measured.
 pub(super) fn at_start(doors: &Doors, config: &TransportConfig) -> EndpointFacts {
-    let direct = doors.main.addr().ip_addrs().copied().collect();
+    let main = doors.pair().map(|pair| pair.main.addr());
+    let direct = main.iter().flat_map(|addr| addr.ip_addrs().copied()).collect();
     EndpointFacts {
         relays: config.relays.iter().take(RELAYS_MAX).cloned().collect(),
         direct: useful(direct, own(config)),
@@ -48,7 +49,7 @@ fn own(config: &TransportConfig) -> Option<IpAddr> {
 }
 
 async fn watch(shared: Arc<Shared>, publish_direct: bool, own: Option<IpAddr>) {
-    let (main, front) = (shared.doors.main.clone(), shared.doors.front.clone());
+    let Some(Pair { main, front }) = shared.doors.pair() else { return };
     let mut addrs = main.watch_addr();
     let mut report = main.net_report();
     let mut homes = front.home_relay_status();
@@ -105,7 +106,8 @@ fn network(report: &iroh::unstable_net_report::NetReport, varies: Option<bool>) 
 /// The shortest round trip measured to each relay, over UDP or HTTPS.
 pub(super) fn relay_latencies(shared: &Shared) -> Vec<(RelayRef, Duration)> {
     let mut found: Vec<(RelayRef, Duration)> = Vec::new();
-    for door in [&shared.doors.main, &shared.doors.front] {
+    let doors = shared.doors.pair();
+    for door in doors.iter().flat_map(|pair| [&pair.main, &pair.front]) {
         let Some(report) = door.net_report().get() else { continue };
         for (_, url, latency) in report.relay_latency.iter() {
             let relay = shared.book.relay(url);

@@ -137,9 +137,11 @@ enum Standing {
 
 impl Doctor {
     async fn watch(mut self) {
-        let mut front = self.shared.doors.front.home_relay_status();
-        let mut main = self.shared.doors.main.home_relay_status();
-        let mut addrs = self.shared.doors.main.watch_addr();
+        let Some(doors) = self.shared.doors.pair() else { return };
+        let mut front = doors.front.home_relay_status();
+        let mut main = doors.main.home_relay_status();
+        let mut addrs = doors.main.watch_addr();
+        drop(doors);
         loop {
             let standing = self.standing(front.get().into_iter().chain(main.get()));
             let pause = self.look(standing).await;

@@ -40,8 +40,13 @@ pub const STREAM_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 /// Flushing a link before it is closed.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// From a superseded run's farewell to the end of its streams, when it does not answer; four round trips, if
+/// those are longer.
+pub const FAREWELL_GRACE: Duration = Duration::from_millis(500);
 /// Closing the endpoints: what was said has left by then; the rest is QUIC's waiting for stragglers.
 pub const DOOR_CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Between two looks whether the UDP ports are free again.
+pub const PORT_FREE_POLL: Duration = Duration::from_millis(2);
 /// Relays learnt from others' records that are remembered.
 pub const LEARNT_RELAYS_MAX: usize = 1_024;
 /// Period of health probes to the home relay, and of any relay that is down.

@@ -125,6 +125,11 @@ impl Links {
         }
     }
 
+    /// Lets go of every connection; they are closed.
+    pub(super) fn forget_all(&self) {
+        self.table().clear();
+    }
+
     pub(super) fn connection(&self, link: LinkId) -> Option<Connection> {
         self.table().get(&link).map(|l| l.connection.clone())
     }

@@ -220,13 +220,13 @@ impl Transport {
     /// The front door's key: the instance that the agent record names.
     #[must_use]
     pub fn instance(&self) -> InstanceId {
-        doors::instance_of(&self.shared.doors.front)
+        doors::instance_of(self.shared.doors.front_id)
     }
 
     /// The main door's key; equal to [`Transport::instance`] when there is one door.
     #[must_use]
     pub fn main(&self) -> InstanceId {
-        doors::instance_of(&self.shared.doors.main)
+        doors::instance_of(self.shared.doors.main_id)
     }
 
     /// Starts an attempt to connect. Ends in [`Input::LinkUp`] or [`Input::DialFailed`] within 10 s.
@@ -240,9 +240,14 @@ impl Transport {
         self.shared.links.send(link, message);
     }
 
-    /// Closes a link after what was queued before has left, or after a second.
+    /// Closes a link after what was queued before has left, or after a second. The streams of a superseded run
+    /// may finish, unless it does not answer any more.
     pub fn close_link(&self, link: LinkId, reason: ByeReason) {
+        let connection = self.shared.links.connection(link);
         self.shared.links.close(link, reason);
+        if let (ByeReason::Superseded, Some(old)) = (reason, connection) {
+            self.tasks.spawn(streams::bury(self.shared.clone(), old));
+        }
     }
 
     /// The main door may accept this endpoint from now on.
@@ -318,10 +323,10 @@ impl Transport {
         facts::relay_latencies(&self.shared)
     }
 
-    /// UDP addresses bound.
+    /// UDP addresses bound; none after [`Transport::close`].
     #[must_use]
     pub fn bound(&self) -> Vec<SocketAddr> {
-        self.shared.doors.main.bound_sockets()
+        self.shared.doors.pair().map(|pair| pair.main.bound_sockets()).unwrap_or_default()
     }
 
     /// The system's network changed or came back from sleep: look again now.
@@ -329,11 +334,13 @@ impl Transport {
         self.shared.doors.network_changed().await;
     }
 
-    /// Closes every link and both doors, and waits until the peers were told (2 s at
+    /// Closes every link and both doors, and waits until the peers were told and the UDP ports are free (2.5 s at
     /// most). Must be called before the last clone is dropped.
     pub async fn close(&self) {
         self.shared.links.close_all(ByeReason::Stopping).await;
-        self.tasks.stop();
+        self.tasks.stop().await;
+        self.shared.links.forget_all();
+        self.shared.streams.forget_all();
         self.shared.doors.close().await;
     }
 }

@@ -15,6 +15,7 @@ use iroh::endpoint::{ConnectError, ConnectingError, ConnectionError};
 use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey, TransportAddr};
 use tokio::time::{sleep, timeout};
 
+use super::doors::Pair;
 use super::limits::{SELF_CHECK_FIRST, SELF_CHECK_KNOCKS, SELF_CHECK_TIMEOUT};
 use super::{ALPN_MESH, Shared};
 
@@ -26,7 +27,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     if relays.is_empty() {
         return;
     }
-    let (front, main) = (&shared.doors.front, &shared.doors.main);
+    let Some(Pair { front, main }) = &shared.doors.pair() else { return };
     if shared.doors.single() {
         // Nobody has this key: the packet only makes the door connect with the relays.
         let nobody = SecretKey::generate().public();

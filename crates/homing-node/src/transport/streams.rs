@@ -14,7 +14,7 @@ use super::stream::{
     CLOSE_SEVERED, IncomingStream, OpenedStream, RESET_REFUSED, StreamError, StreamHeader,
     StreamReply, read_frame, write_frame,
 };
-use super::{ALPN_STREAM, Shared, TransportEvent, dial, limits};
+use super::{ALPN_STREAM, Shared, TransportEvent, dial, limits, path};
 
 type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
 
@@ -26,13 +26,19 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Ends every connection with these endpoints now.
+    /// Ends every connection with these endpoints now: trust ended, or the run did.
     pub(super) fn sever(&self, endpoints: &[InstanceId]) {
         for connection in self.live().values() {
             if endpoints.contains(&remote_of(connection)) {
                 connection.close(CLOSE_SEVERED, b"trust ended");
             }
         }
+    }
+
+    /// Lets go of every connection; they are closed.
+    pub(super) fn forget_all(&self) {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.live().clear();
     }
 
     /// Every connection that stands.
@@ -63,6 +69,16 @@ impl Streams {
 
 fn alive(connection: &Connection) -> bool {
     connection.close_reason().is_none()
+}
+
+/// Ends the streams of a superseded run that leaves its farewell unanswered: who waits for them tries the new one.
+pub(super) async fn bury(shared: Arc<Shared>, old: Connection) {
+    let rtt = path::view(&old, &shared.book).map(|view| view.rtt).unwrap_or_default();
+    let grace = limits::FAREWELL_GRACE.max(4 * rtt);
+    // An answered farewell closes the connection from here.
+    if timeout(grace, old.closed()).await.is_err() {
+        shared.streams.sever(&[remote_of(&old)]);
+    }
 }
 
 /// Opens a stream; see [`super::Transport::open_stream`].

@@ -16,8 +16,9 @@ impl Tasks {
         set.spawn(task);
     }
 
-    /// Aborts them all.
-    pub(super) fn stop(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    /// Aborts them all, and waits until what they held is gone.
+    pub(super) async fn stop(&self) {
+        let mut set = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        set.shutdown().await;
     }
 }

@@ -96,9 +96,13 @@ fn a_silent_death_is_noticed_in_two_seconds_and_the_return_at_once() {
     assert_eq!(world.links(2, 1), 0);
     world.kill(1);
     world.dark.clear();
+    let ended =
+        |world: &World| world.log.iter().any(|(n, o)| *n == 2 && matches!(o, Output::Expel { .. }));
+    assert!(!ended(&world), "a cable may be repaired");
     world.start(1, member(1, 2));
     world.run_for(millis(300));
     assert!(world.links(2, 1) > 0);
+    assert!(ended(&world), "streams of the dead run do not wait");
 }
 
 #[test]
