@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use homing_api::client::RawStream;
 use homing_api::streams::Protocol;
+use homing_api::trust::TrustState;
 use homing_api::{ApiError, Client, Code};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
@@ -65,6 +66,28 @@ impl Dialler {
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
+
+    /// Attempts at a service that was there before. A daemon that came back without its store knows neither the peer nor the
+    /// trust with it until its peers have told it again.
+    pub(crate) async fn again(&self, deadline: Instant) -> Result<RawStream, ApiError> {
+        loop {
+            let error = match self.until(deadline, is_passing_for_known).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            let late = Instant::now() + AGAIN_AFTER >= deadline;
+            if late || error.code != Code::PeerNotTrusted || !self.knows_nothing().await {
+                return Err(error);
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// Nobody said a word about trust with the peer: neither yes, as it must have been, nor no.
+    async fn knows_nothing(&self) -> bool {
+        let shown = self.client.trust_show(&self.to.peer).await;
+        shown.is_ok_and(|shown| shown.entry.trust.state == TrustState::None)
+    }
 }
 
 /// Bytes are to be carried as they are: a host that wants more than that is told apart before one is sent.
@@ -98,7 +121,7 @@ pub(crate) fn is_passing(error: &ApiError) -> bool {
     error.retryable
 }
 
-/// The same for a service that was there before: its listener may be on its way back.
-pub(crate) fn is_passing_for_known(error: &ApiError) -> bool {
-    error.retryable || error.code == Code::NoSuchService
+/// The same for a service that was there before: its listener may be on its way back, our daemon without its store.
+fn is_passing_for_known(error: &ApiError) -> bool {
+    error.retryable || matches!(error.code, Code::NoSuchService | Code::NotFound)
 }

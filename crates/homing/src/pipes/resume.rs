@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Carried;
 use super::carry::outcome;
-use super::dial::{Dialler, is_passing_for_known};
+use super::dial::Dialler;
 use super::end::End;
 
 const CHUNK_BYTES: usize = 64 * 1_024;
@@ -80,7 +80,7 @@ impl Streams {
                 let attempt = pending.get_or_insert_with(|| {
                     let (dialler, deadline) =
                         (dialler.clone(), Instant::now() + limits::DETACHED_MAX);
-                    Box::pin(async move { dialler.until(deadline, is_passing_for_known).await })
+                    Box::pin(async move { dialler.again(deadline).await })
                 });
                 let dialled = attempt.await;
                 *pending = None;
