@@ -73,7 +73,7 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     if extent == Extent::Full {
         report.part("simulator sweep", || sweep(root));
         if has(LAB) {
-            lab(root, &binary, &mut report);
+            lab(root, &binary, &tools, &mut report);
         }
     }
     Ok(report.finish())
@@ -99,12 +99,12 @@ fn prepare(root: &Path, packages: &[&str], report: &mut Report) {
     });
 }
 
-/// A server that the tests may use, or binaries from which they start their own.
+/// A server that the tests may use, or binaries from which they start their own; and the client.
 fn postgres_is_there() -> bool {
     let named = std::env::var_os("HOMING_TEST_POSTGRES").is_some();
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let installed = versions.map(|v| v.path().join("bin/initdb")).any(|initdb| initdb.is_file());
-    named || installed || run::is_installed("initdb")
+    run::is_installed("psql") && (named || installed || run::is_installed("initdb"))
 }
 
 fn missing_tools() -> Vec<(&'static str, &'static str)> {
@@ -167,14 +167,15 @@ fn of_sweep(ended: &Ended) -> Tally {
     }
 }
 
-fn lab(root: &Path, binary: &PathBuf, report: &mut Report) {
+fn lab(root: &Path, binary: &PathBuf, tools: &[(&str, PathBuf)], report: &mut Report) {
     if let Some((tool, package)) = missing_tools().first() {
         return report.skip("NAT lab", &format!("`{tool}` is missing (package {package})"));
     }
     report.part("NAT lab", || {
         let args = ["test", "-p", LAB, "--no-fail-fast", "--", "--test-threads=1", "--nocapture"];
-        let ended = run::cargo(root, &args).env("HOMING_BIN", binary).stream()?;
-        Ok(Tally::of_libtest(&ended))
+        let lab = run::cargo(root, &args).env("HOMING_BIN", binary);
+        let lab = tools.iter().fold(lab, |lab, (name, folder)| lab.env(name, folder));
+        Ok(Tally::of_libtest(&lab.stream()?))
     });
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
 
+#[path = "../../homing-registry/tests/storage/postgres_cluster.rs"]
+mod postgres_cluster;
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -376,4 +378,62 @@ fn ssh_through_a_proxy_command() {
         .unwrap();
     let done = support::finished(done);
     assert_eq!((done.code, done.stdout.as_str()), (0, "through\n"), "{done:?}");
+}
+
+/// A query whose answer is 3 MB, and one that sends 2 MB and asks what came.
+const SQL: &str = "COPY (SELECT n, md5(n::text) FROM generate_series(1, 80000) n) TO STDOUT;
+CREATE TEMP TABLE got (line text);
+\\copy got FROM PSTDIN
+SELECT count(*), md5(string_agg(line, ',')) FROM got;
+";
+
+/// psql, at a port of this machine or at a socket in a folder.
+fn psql(program: &std::path::Path, place: &[&str], rows: &std::path::Path) -> String {
+    let sql = SQL.replace("PSTDIN", &format!("'{}'", rows.display()));
+    let mut command = std::process::Command::new(program);
+    command.args(["-X", "-q", "-t", "-A", "-U", "postgres", "-v", "ON_ERROR_STOP=1"]).args(place);
+    let mut child = command
+        .env("PGSSLMODE", "prefer")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+    let done = support::finished(child.wait_with_output().unwrap());
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{place:?}");
+    done.stdout
+}
+
+/// PostgreSQL behind its Unix socket; its client at a port, and at a socket of its own.
+#[test]
+fn psql_through_forward() {
+    let cluster = || {
+        Ok::<_, String>((
+            postgres_cluster::psql().ok_or("no psql")?,
+            postgres_cluster::start_cluster(false)?,
+        ))
+    };
+    let (program, folder) = match cluster() {
+        Ok(found) => found,
+        Err(reason) => {
+            let line = format!("SKIPPED: psql_through_forward: {reason}\n");
+            // Not captured, so that it is counted.
+            return std::io::stdout().write_all(line.as_bytes()).unwrap();
+        }
+    };
+    let (a, b, _relay, _) = pair();
+    let rows = b.path("rows");
+    std::fs::write(&rows, format!("{}\n", digest(b"row")).repeat(30_000)).unwrap();
+    let here = psql(&program, &["-h", folder.to_str().unwrap()], &rows);
+    assert!(here.len() > 2_000_000 && here.contains("30000|"), "{} bytes", here.len());
+
+    let target = format!("unix:{}/.s.PGSQL.5432", folder.display());
+    let _listener = listen(&b, &["postgres", "--to", &target]);
+    let (_port, place) = forward(&a, &["0", "agent-b:postgres"]);
+    let (host, port) = place.rsplit_once(':').unwrap();
+    assert_eq!(psql(&program, &["-h", host, "-p", port], &rows), here);
+    let (_socket, _) =
+        forward(&a, &[&format!("unix:{}/.s.PGSQL.5432", a.dir().display()), "agent-b:postgres"]);
+    assert_eq!(psql(&program, &["-h", a.dir().to_str().unwrap()], &rows), here);
 }

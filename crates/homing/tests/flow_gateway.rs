@@ -68,7 +68,7 @@ impl World {
     /// `None`, and said so, without Python: the service is written in it.
     fn new(test: &str) -> Option<Self> {
         if Command::new("python3").arg("--version").output().is_err() {
-            println!("SKIPPED: {test}: `python3` is missing");
+            skip(&format!("{test}: `python3` is missing"));
             return None;
         }
         let (relay, url) = relay();
@@ -137,6 +137,11 @@ impl World {
     }
 }
 
+/// Not through `println!`, whose output a passing test keeps for itself.
+fn skip(what: &str) {
+    std::io::stdout().write_all(format!("SKIPPED: {what}\n").as_bytes()).unwrap();
+}
+
 /// The path form: `homing url` pasted into any client.
 fn is_answer(done: &Finished, asked: &str) {
     assert_eq!(done.code, 0, "{done:?}");
@@ -148,7 +153,7 @@ const ASKED: &str = "POST /x?y app.agent-b.agent.internal hello";
 #[test]
 fn curl_by_path_proxy_and_socks() {
     if Command::new("curl").arg("--version").output().is_err() {
-        println!("SKIPPED: curl: it is missing");
+        skip("curl: it is missing");
         return;
     }
     let Some(world) = World::new("curl") else { return };
@@ -185,7 +190,7 @@ fn python(library: &str) -> Option<PathBuf> {
     };
     let found = tools.into_iter().chain(["python3".into()]).find(has);
     if found.is_none() {
-        println!("SKIPPED: {library}: no Python here has it");
+        skip(&format!("{library}: no Python here has it"));
     }
     found
 }
@@ -203,26 +208,17 @@ fn python_client(library: &str, program: &str) {
 
 #[test]
 fn python_requests() {
-    let post = "import requests, sys\nprint(requests.post(sys.argv[1], data='hello').text)";
-    python_client("requests", post);
+    python_client("requests", include_str!("clients/requests_client.py"));
 }
 
 #[test]
 fn python_httpx() {
-    let post = "import httpx, sys\nprint(httpx.post(sys.argv[1], content='hello').text)";
-    python_client("httpx", post);
+    python_client("httpx", include_str!("clients/httpx_client.py"));
 }
 
 #[test]
 fn python_aiohttp() {
-    let post = "
-import aiohttp, asyncio, sys
-async def main():
-    async with aiohttp.ClientSession(trust_env=True) as session:
-        async with session.post(sys.argv[1], data='hello') as answer:
-            print(await answer.text())
-asyncio.run(main())";
-    python_client("aiohttp", post);
+    python_client("aiohttp", include_str!("clients/aiohttp_client.py"));
 }
 
 /// Repeats a client until the service listens: `homing listen` takes a moment.
@@ -273,33 +269,14 @@ fn python_grpc() {
     let Some(python) = python("grpc") else { return };
     let Some(mut world) = World::new("gRPC") else { return };
     let python = python.to_str().unwrap();
-    let server = "
-import concurrent.futures, grpc
-def talk(messages, context):
-    for message in messages:
-        yield message + b' again'
-    context.set_trailing_metadata((('parting', 'word'),))
-class Handler(grpc.GenericRpcHandler):
-    def service(self, call):
-        return grpc.stream_stream_rpc_method_handler(talk)
-server = grpc.server(concurrent.futures.ThreadPoolExecutor(), handlers=(Handler(),))
-print(server.add_insecure_port('127.0.0.1:0'), flush=True)
-server.start()
-server.wait_for_termination()";
-    let client = "
-import grpc, sys
-channel = grpc.insecure_channel(sys.argv[1])
-call = channel.stream_stream('/test.Echo/Talk')(iter([b'hello', b'hello']), timeout=20)
-for message in call:
-    print(message.decode())
-print(call.code().name, dict(call.trailing_metadata())['parting'])";
+    let server = include_str!("clients/grpc_server.py");
+    let client = include_str!("clients/grpc_client.py");
     world.serve("grpc", python, server);
     let run = ["run", "--", python, "-c", client, "dns:///grpc.agent-b.agent.internal:80"];
     is_answer(&until_ok(|| world.me.run(&run)), "hello again\nhello again\nOK word\n");
 }
 
-const FETCH: &str =
-    "fetch(process.argv[1], {method: 'POST', body: 'hello'}).then(a => a.text()).then(console.log)";
+const FETCH: &str = include_str!("clients/fetch.js");
 
 /// The major version of Node.js here.
 fn node() -> Option<u32> {
@@ -310,7 +287,7 @@ fn node() -> Option<u32> {
 #[test]
 fn node_fetch_by_path() {
     if node().is_none_or(|major| major < 18) {
-        println!("SKIPPED: Node.js fetch: there is no Node.js from version 18 on");
+        skip("Node.js fetch: there is no Node.js from version 18 on");
         return;
     }
     let Some(world) = World::new("Node.js fetch") else { return };
@@ -320,37 +297,19 @@ fn node_fetch_by_path() {
 #[test]
 fn node_fetch_by_name() {
     if node().is_none_or(|major| major < 24) {
-        println!("SKIPPED: Node.js fetch through a proxy: there is no Node.js from version 24 on");
+        skip("Node.js fetch through a proxy: there is no Node.js from version 24 on");
         return;
     }
     let Some(world) = World::new("Node.js fetch through a proxy") else { return };
     is_answer(&world.run(&["node", "-e", FETCH, &(world.url("proxied_url") + "x?y")]), ASKED);
 }
 
-const GO: &str = r#"package main
-
-import (
-	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"strings"
-)
-
-func main() {
-	answer, err := http.Post(os.Args[1], "text/plain", strings.NewReader("hello"))
-	if err != nil {
-		panic(err)
-	}
-	text, err := io.ReadAll(answer.Body)
-	fmt.Println(string(text), err)
-}
-"#;
+const GO: &str = include_str!("clients/client.go");
 
 #[test]
 fn go_net_http() {
     if Command::new("go").arg("version").output().is_err() {
-        println!("SKIPPED: Go net/http: `go` is missing");
+        skip("Go net/http: `go` is missing");
         return;
     }
     let Some(world) = World::new("Go net/http") else { return };

@@ -1,0 +1,5 @@
+import sys
+
+import requests
+
+print(requests.post(sys.argv[1], data='hello').text)
