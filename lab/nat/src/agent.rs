@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -83,10 +82,24 @@ impl Agent {
     }
 
     /// `homing ARGS…` in its namespace and home.
-    fn command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = self.namespace.command(binary().map_err(anyhow::Error::msg)?);
-        command.args(arguments).env("HOMING_HOME", self.home.path());
+    ///
+    /// # Errors
+    /// When there is no binary.
+    pub fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.program(binary().map_err(anyhow::Error::msg)?);
+        command.args(arguments);
         Ok(command)
+    }
+
+    /// Any program in its namespace, with its home in the environment and no proxy.
+    #[must_use]
+    pub fn program(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = self.namespace.command(program);
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        command.env("HOMING_HOME", self.home.path());
+        command
     }
 
     /// Starts the daemon in the foreground of a child of ours, so that its pid is known and a kill is a
@@ -274,7 +287,7 @@ pub struct Relay {
     url: String,
     process: Lines,
     namespace: Namespace,
-    address: Ipv4Addr,
+    hostname: String,
     home: TempDir,
 }
 
@@ -284,10 +297,18 @@ impl Relay {
     /// # Errors
     /// When it prints none within 5 s.
     pub fn start(host: &Host) -> Result<Self> {
+        Self::start_as(host, &host.address().to_string())
+    }
+
+    /// The same under a name, which agents must be able to resolve.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_as(host: &Host, hostname: &str) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("hl-").tempdir()?;
-        let (namespace, address) = (host.namespace().clone(), host.address());
-        let (url, process) = Self::run(&namespace, address, home.path())?;
-        Ok(Self { url, process, namespace, address, home })
+        let (namespace, hostname) = (host.namespace().clone(), hostname.to_owned());
+        let (url, process) = Self::run(&namespace, &hostname, home.path())?;
+        Ok(Self { url, process, namespace, hostname, home })
     }
 
     /// Starts it again after [`Self::kill`]: the same port, the same certificate.
@@ -295,15 +316,15 @@ impl Relay {
     /// # Errors
     /// When it does not come up within 5 s, or under another URL.
     pub fn restart(&mut self) -> Result<()> {
-        let (url, process) = Self::run(&self.namespace, self.address, self.home.path())?;
+        let (url, process) = Self::run(&self.namespace, &self.hostname, self.home.path())?;
         ensure!(url == self.url, "the relay came back as {url}, not {}", self.url);
         self.process = process;
         Ok(())
     }
 
-    fn run(namespace: &Namespace, address: Ipv4Addr, home: &Path) -> Result<(String, Lines)> {
+    fn run(namespace: &Namespace, hostname: &str, home: &Path) -> Result<(String, Lines)> {
         let mut command = namespace.command(binary().map_err(anyhow::Error::msg)?);
-        command.args(["relay", "serve", "--hostname", &address.to_string(), "-o", "jsonl"]);
+        command.args(["relay", "serve", "--hostname", hostname, "-o", "jsonl"]);
         command.env("HOMING_HOME", home);
         let log = fs::File::create(home.join("lab.log"))?;
         command.stderr(log);

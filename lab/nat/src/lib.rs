@@ -5,6 +5,7 @@
 //! namespace  one network namespace: create, configure, run inside
 //! nat        what each NAT flavour promises, and its nftables rules
 //! topology   a public network, routers behind routers, hosts; moves, cable cuts, rebinding
+//! ipv6       hosts on the public network that speak IPv6, alone or too
 //! natcheck   does a flavour keep its promise? (RFC 5780 by plain UDP sockets)
 //! capability may this machine run the lab at all?
 //! agent      daemons, relays and commands inside namespaces
@@ -15,6 +16,7 @@
 pub mod agent;
 pub mod capability;
 pub mod exec;
+pub mod ipv6;
 pub mod namespace;
 pub mod nat;
 pub mod natcheck;

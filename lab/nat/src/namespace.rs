@@ -18,6 +18,9 @@ const PREFIX: &str = "homing-lab-";
 /// Where `ip netns` keeps its names.
 const REGISTRY: &str = "/run/netns";
 
+/// Where `ip netns exec` takes files from that a namespace sees in `/etc`.
+const FILES: &str = "/etc/netns";
+
 /// A live namespace; the last clone removes it, and ends what still runs inside.
 #[derive(Clone, Debug)]
 pub struct Namespace(Arc<Owned>);
@@ -65,6 +68,26 @@ impl Namespace {
         exec::must(ip(&["-n", self.name(), "-batch", "-"]), lines).map(drop)
     }
 
+    /// Lets IPv6 in, without router advertisements and without waiting for duplicate addresses.
+    ///
+    /// # Errors
+    /// When the kernel has none.
+    pub fn enable_ipv6(&self) -> Result<()> {
+        let mut shell = self.command("sh");
+        shell.args(["-ec", IPV6_SYSCTLS]);
+        exec::must(shell, "").map(drop)
+    }
+
+    /// What programs started from now on find in `/etc/hosts`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn hosts(&self, text: &str) -> Result<()> {
+        let folder = Path::new(FILES).join(self.name());
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("hosts"), text).context("/etc/hosts of a namespace")
+    }
+
     /// Loads an nftables script inside, atomically.
     ///
     /// # Errors
@@ -93,6 +116,11 @@ const SYSCTLS: &str = "cd /proc/sys/net
 echo 1 > ipv6/conf/all/disable_ipv6; echo 1 > ipv6/conf/default/disable_ipv6
 echo 1 > ipv4/ip_forward
 [ -e bridge/bridge-nf-call-iptables ] && echo 0 > bridge/bridge-nf-call-iptables; true";
+
+/// Run where IPv6 is wanted.
+const IPV6_SYSCTLS: &str = "cd /proc/sys/net/ipv6/conf
+for i in all default; do echo 0 > $i/accept_ra; echo 0 > $i/accept_dad; echo 0 > $i/disable_ipv6; done
+echo 1 > all/forwarding";
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -130,6 +158,7 @@ fn remove(name: &str) {
         }
     }
     let _ = exec::must(ip(&["netns", "del", name]), "");
+    let _ = fs::remove_dir_all(Path::new(FILES).join(name));
 }
 
 /// The `ip` tool with these arguments.

@@ -6,7 +6,7 @@
 //!                        └── router ── 100.64.R.0/24 ── router ── 192.168.S.0/24 ── host   CGNAT
 //! ```
 //! A [`Segment`] is a bridge in the namespace of whoever routes it; attaching means a veth into that bridge.
-//! Every host has a default route (without one iroh waits 5 s at each network change) and no IPv6.
+//! Every host has a default route (without one iroh waits 5 s at each network change); IPv6: [`crate::ipv6`].
 //! Addresses are never given twice in one lab, so that no neighbour cache lies.
 //! Not here: what a NAT does ([`crate::nat`]), what runs on a host ([`crate::agent`]).
 
@@ -181,6 +181,11 @@ impl Segment {
             segment.gateway()
         ))?;
         Ok(segment)
+    }
+
+    /// Where its router is.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
     }
 
     /// The router's address in it.

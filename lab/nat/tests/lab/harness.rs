@@ -39,6 +39,7 @@ impl std::error::Error for Skip {}
 pub(crate) struct Notes {
     scenario: &'static str,
     lines: Vec<String>,
+    skipped: Vec<String>,
 }
 
 impl Notes {
@@ -47,6 +48,12 @@ impl Notes {
         let line = line.into();
         println!("  {line}");
         self.lines.push(format!("{:<44} {line}", self.scenario));
+    }
+
+    /// Says and counts that a part of the scenario cannot run here.
+    pub(crate) fn skip(&mut self, what: &str, reason: &str) {
+        println!("SKIPPED: {}: {what}: {reason}", self.scenario);
+        self.skipped.push(format!("{what}: {reason}"));
     }
 }
 
@@ -128,13 +135,14 @@ impl Tally {
     fn add(&mut self, scenario: &Scenario, obstacle: Option<String>) {
         println!("scenario {} ...", scenario.name);
         let started = Instant::now();
-        let mut notes = Notes { scenario: scenario.name, lines: Vec::new() };
+        let mut notes = Notes { scenario: scenario.name, lines: Vec::new(), skipped: Vec::new() };
         let outcome = match obstacle {
             Some(reason) => Outcome::Skipped(reason),
             None => bounded(scenario, &mut notes),
         };
         let seconds = started.elapsed().as_secs_f32();
         self.lines.append(&mut notes.lines);
+        self.skipped.append(&mut notes.skipped);
         match outcome {
             Outcome::Passed => {
                 println!("scenario {} ... ok ({seconds:.1} s)", scenario.name);

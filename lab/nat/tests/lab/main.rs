@@ -3,13 +3,18 @@
 //! a test's name must contain, `--list`, `--exact`, `--skip WORD`; it never hides output.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod families;
 mod faults;
 mod flavours;
 mod harness;
 mod matrix;
 mod moves;
 mod pairs;
+#[path = "../../../../crates/homing-registry/tests/storage/postgres_cluster.rs"]
+mod postgres_cluster;
+mod programs;
 mod relays;
+mod sessions;
 mod strangers;
 mod tun;
 mod world;
@@ -21,10 +26,13 @@ fn main() -> ExitCode {
         flavours::SCENARIOS,
         pairs::SCENARIOS,
         matrix::SCENARIOS,
+        families::SCENARIOS,
         moves::SCENARIOS,
         relays::SCENARIOS,
         faults::SCENARIOS,
         strangers::SCENARIOS,
         tun::SCENARIOS,
+        sessions::SCENARIOS,
+        programs::SCENARIOS,
     ])
 }

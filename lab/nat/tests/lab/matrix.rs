@@ -82,8 +82,8 @@ fn reasons(here: Place, there: Place) -> [&'static str; 2] {
     }
 }
 
-/// The time counts from the approval on, two commands included.
-fn goes_direct(a: &Seat, b: &Seat) -> Result<String> {
+/// Introduces the two; the time counts from the approval on, two commands included.
+pub(crate) fn goes_direct(a: &Seat, b: &Seat) -> Result<String> {
     let approved = introduce(&a.agent, &b.agent)?;
     let report = ping_until_direct(&a.agent, b.agent.name(), DIRECT_LIMIT)?;
     let took = approved.elapsed();
@@ -113,7 +113,8 @@ fn stay_relayed(notes: &mut Notes, pairs: &[(&Seat, &Seat, [&'static str; 2])]) 
     wrong
 }
 
-fn explained(a: &Seat, b: &Seat, codes: [&str; 2]) -> Result<String> {
+/// Every ping is answered, by a relay, and both ends name their reason.
+pub(crate) fn explained(a: &Seat, b: &Seat, codes: [&str; 2]) -> Result<String> {
     let report = a.agent.json(&["ping", b.agent.name(), "-c", "3", "--interval", "50ms"])?;
     ensure!(report["received"] == 3, "{report}");
     agree(a, b, "relay", codes)?;

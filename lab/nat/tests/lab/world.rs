@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use homing_lab::agent::{Agent, Lines, Relay};
+use homing_lab::ipv6::Families;
 use homing_lab::topology::{Host, Lab, Place, Router, Segment};
 use serde_json::Value;
 
@@ -14,10 +15,13 @@ pub(crate) const PING_INTERVAL: Duration = Duration::from_millis(50);
 /// After which a ping of a [`Pings`] is lost and the next one is sent.
 const PING_TIMEOUT: &str = "300ms";
 
+/// What a relay of both families is called.
+const RELAY_NAME: &str = "relay.lab";
+
 /// A lab with relays on the public network. Fields drop in order: processes before their namespaces.
 pub(crate) struct World {
     pub(crate) relays: Vec<Relay>,
-    _relay_hosts: Vec<Host>,
+    relay_hosts: Vec<Host>,
     pub(crate) lab: Lab,
 }
 
@@ -39,7 +43,25 @@ impl World {
             relays.push(Relay::start(&host)?);
             relay_hosts.push(host);
         }
-        Ok(Self { relays, _relay_hosts: relay_hosts, lab })
+        Ok(Self { relays, relay_hosts, lab })
+    }
+
+    /// With one relay that speaks both families and is called [`RELAY_NAME`].
+    pub(crate) fn with_both_families() -> Result<Self> {
+        let lab = Lab::new()?;
+        let host = lab.host_speaking(Families::Both)?;
+        host.namespace().hosts(&naming(&host))?;
+        let relays = vec![Relay::start_as(&host, RELAY_NAME)?];
+        Ok(Self { relays, relay_hosts: vec![host], lab })
+    }
+
+    /// A running agent on the public network that speaks these families and knows the relay's name.
+    pub(crate) fn speaking(&self, families: Families, name: &str) -> Result<Seat> {
+        let host = self.lab.host_speaking(families)?;
+        host.namespace().hosts(&naming(&self.relay_hosts[0]))?;
+        let mut seat = Seat { agent: Agent::new(&host, name)?, host, routers: Vec::new() };
+        seat.agent.start(&self.all_relays(), &[])?;
+        Ok(seat)
     }
 
     /// Every relay, as `--relay` arguments.
@@ -80,6 +102,12 @@ impl World {
     pub(crate) fn strangers(&self, here: Place, there: Place) -> Result<(Seat, Seat)> {
         Ok((self.running(here, "agent-a")?, self.running(there, "agent-b")?))
     }
+}
+
+/// The relay's lines of `/etc/hosts`.
+fn naming(relay: &Host) -> String {
+    let addresses = Families::Both.addresses(relay);
+    addresses.iter().map(|ip| format!("{ip} {RELAY_NAME}\n")).collect()
 }
 
 /// Mutual trust as users make it: a handshake by name, an approval by node ID.
@@ -212,6 +240,13 @@ impl Pings {
     pub(crate) fn gap_since(&self, moment: Instant) -> Duration {
         let pairs = self.answers.windows(2).filter(|pair| pair[1] > moment);
         pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
+
+    /// How long after `moment` that silence began.
+    pub(crate) fn gap_began(&self, moment: Instant) -> Duration {
+        let pairs = self.answers.windows(2).filter(|pair| pair[1] > moment);
+        let longest = pairs.max_by_key(|pair| pair[1] - pair[0]);
+        longest.map(|pair| pair[0].saturating_duration_since(moment)).unwrap_or_default()
     }
 
     /// Pings that were not answered so far.
