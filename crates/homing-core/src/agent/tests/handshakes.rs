@@ -141,8 +141,9 @@ fn a_revocation_is_durable_then_severs_then_is_told() {
         batch.iter().any(|w| matches!(w, Write::Statement(s) if s.kind == StatementKind::Revoke))
     );
     assert!(batch.iter().any(|w| matches!(w, Write::OwnRecord(r) if r.trust_floor.is_some())));
-    assert!(matches!(mine[1], Output::Sever { .. }));
-    assert!(matches!(mine[2], Output::Expel { .. }));
+    assert!(matches!(mine[1], Output::Audit { .. }));
+    assert!(matches!(mine[2], Output::Sever { .. }));
+    assert!(matches!(mine[3], Output::Expel { .. }));
     world.run_for(secs(2));
     assert_eq!(world.states(1, 2), (RevokedByUs, RevokedByPeer));
     assert!(matches!(
