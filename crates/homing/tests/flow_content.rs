@@ -116,7 +116,7 @@ fn bad_requests_say_what_to_do_and_leave_nothing_behind() {
     assert_eq!(code(&b.failure(&["fetch", &cid, "-o", "/nonexistent/x"])), "usage");
     assert_eq!(code(&b.failure(&["fetch", &cid, "--max-size", "99999"])), "limit_reached");
     assert!(!b.path("content").exists());
-    // Content has no scope of its own: trust for something else does not open it.
+    // Trust for something else does not open it.
     let stranger = agent("stranger", &url);
     let id = a.node_id();
     assert_eq!(code(&stranger.failure(&["fetch", &cid, "--from", &id])), "peer_not_trusted");

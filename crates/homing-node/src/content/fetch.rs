@@ -140,7 +140,7 @@ impl Node {
             fetch.check_size(size)?;
             return Ok(Done { size, ..fetch.done });
         }
-        fetch.from_holders().await?;
+        fetch.ask_holders().await?;
         Ok(fetch.done)
     }
 
@@ -184,7 +184,7 @@ impl Fetch<'_> {
         }
     }
 
-    async fn from_holders(&mut self) -> Result<(), ApiError> {
+    async fn ask_holders(&mut self) -> Result<(), ApiError> {
         let mut holders = self.node.holders(&self.wanted.from).await?;
         let mut notes: BTreeMap<String, Miss> = BTreeMap::new();
         let clock = self.node.shared.clock;
