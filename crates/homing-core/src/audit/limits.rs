@@ -18,6 +18,13 @@ pub const NOTE_BYTES_MAX: usize = 16 * 1_024;
 pub const BUNDLE_BYTES_MAX: usize = 1_024 * 1_024;
 /// Anchors in one proof bundle.
 pub const ANCHORS_MAX: usize = 16;
+/// Logs that a node witnesses; further ones are not cosigned.
+pub const LOGS_WITNESSED_MAX: usize = 1_024;
+/// Of them, logs of one identity: a log that was lost is followed by another one.
+pub const LOGS_PER_OWNER_MAX: usize = 8;
+/// Forked logs whose evidence is kept.
+pub const FORKS_MAX: usize = 64;
+
 const _: () = assert!(ENTRY_BYTES_MAX < u16::MAX as usize);
 const _: () = assert!(FIELD_BYTES_MAX * 4 < ENTRY_BYTES_MAX);
 const _: () = assert!(PROOF_HASHES_MAX * 45 < NOTE_BYTES_MAX);

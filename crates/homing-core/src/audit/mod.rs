@@ -22,6 +22,7 @@ pub mod proof;
 pub mod review;
 pub mod tiles;
 pub mod tree;
+pub mod witness;
 
 pub use bundle::{Anchor, ProofBundle};
 pub use checkpoint::{Checkpoint, Cosignature};

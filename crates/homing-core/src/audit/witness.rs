@@ -1,0 +1,578 @@
+//! Witnesses: trusted peers check each other's logs for consistency, cosign them, and remember.
+//!
+//! ```text
+//! owner                                        witness (any trusted peer)
+//!   Ask {origin}                  ──────────►    at start, before the first signature
+//!                                 ◄──────────  Known {the newest head that it cosigned, if any}
+//!   Submit {head, old, proof}     ──────────►    consistent with what it holds? then durable, then
+//!                                 ◄──────────  Cosigned {line}, else Known {what it holds}
+//!   Fork {two heads of one log}   ◄─────────►    to every trusted peer, once
+//! ```
+//! The witness does what C2SP tlog-witness asks of one, over the mesh. A log is known by the delegation of
+//! its key, and submitted by its owner alone. Two signed heads of one size with different roots prove a fork
+//! by themselves: whoever sees them keeps both. A log whose witness knows a longer history than its owner is a
+//! log restored from an old copy; its owner must not sign. Not here: links, trust, and where proofs come from.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use homing_base::cbor::{self, CborError};
+use homing_base::derived::Delegation;
+use homing_base::limits::MESSAGE_BYTES_MAX;
+use homing_base::{IdentityKey, Mono, NodeId, Now, Wall};
+use minicbor::{Decode, Encode};
+
+use super::checkpoint::{Checkpoint, Cosignature};
+use super::limits::{FORKS_MAX, LOGS_PER_OWNER_MAX, LOGS_WITNESSED_MAX, PROOF_HASHES_MAX};
+use super::note::{KeyType, NoteKey, NoteSignature, NoteSigner, SignedNote};
+use super::proof::Consistency;
+use super::tree::Hash;
+use super::{PURPOSE_COSIGNER, PURPOSE_LOG, cosigner_name};
+
+/// How long a log waits at start for the witnesses that it can reach.
+pub const ASK_PATIENCE: Duration = Duration::from_secs(10);
+/// Entries are gathered this long before their head is submitted.
+pub const SUBMIT_DELAY: Duration = Duration::from_secs(2);
+/// A submission without an answer is repeated after this.
+pub const SUBMIT_AGAIN: Duration = Duration::from_secs(60);
+
+/// What is said about logs (`Message::Audit`).
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Word {
+    /// "What is the newest head of my log that you cosigned?"
+    #[n(1)]
+    Ask(#[n(0)] String),
+    /// That head: of this origin, this note; an empty note: none.
+    #[n(2)]
+    Known(#[n(0)] String, #[n(1)] String),
+    /// "Cosign this."
+    #[n(3)]
+    Submit(#[n(0)] Submission),
+    /// The cosignature line of this head of this origin, and the delegation of the cosigner's key.
+    #[n(4)]
+    Cosigned(#[n(0)] Cosigned),
+    /// Two heads of one log that contradict each other.
+    #[n(5)]
+    Fork(#[n(0)] Fork),
+}
+
+/// A head for a witness to cosign.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct Submission {
+    /// Delegation of the log's key.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub delegation: Vec<u8>,
+    /// The signed head.
+    #[n(2)]
+    pub note: String,
+    /// Size of the head that the witness holds.
+    #[n(3)]
+    pub old: u64,
+    /// The consistency proof from there, at most 63 hashes.
+    #[n(4)]
+    pub proof: Vec<Hash>,
+}
+
+/// A witness's answer.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct Cosigned {
+    /// The text that was cosigned.
+    #[n(1)]
+    pub text: String,
+    /// The signature line.
+    #[n(2)]
+    pub line: String,
+    /// Delegation of the cosigner's key.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub delegation: Vec<u8>,
+}
+
+/// Proof that a log was forked.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct Fork {
+    /// Delegation of the log's key.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub delegation: Vec<u8>,
+    /// One head.
+    #[n(2)]
+    pub first: String,
+    /// Another of the same size.
+    #[n(3)]
+    pub second: String,
+}
+
+impl Word {
+    /// The wire form.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        cbor::encode(self)
+    }
+
+    /// Reads the wire form.
+    ///
+    /// # Errors
+    /// When the bytes are too long, not deterministic CBOR, or nothing that we know.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        cbor::decode(bytes, MESSAGE_BYTES_MAX)
+    }
+}
+
+/// A head that this node cosigned, as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// Delegation of the log's key.
+    pub delegation: Vec<u8>,
+    /// The signed head.
+    pub note: String,
+}
+
+/// What becomes durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WitnessWrite {
+    /// The newest cosigned head of a log, by its origin.
+    Head {
+        /// Which log.
+        origin: String,
+        /// The head.
+        held: Held,
+    },
+    /// Evidence of a fork.
+    Fork(Fork),
+}
+
+/// What the machine asks for, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WitnessOutput {
+    /// Durable before what follows.
+    Persist(WitnessWrite),
+    /// Say this to a trusted peer.
+    Send(NodeId, Word),
+    /// Prove that the own log's head continues the one of `old` entries, and answer with
+    /// [`Witness::on_proof`].
+    Prove {
+        /// For whom.
+        witness: NodeId,
+        /// Size of the head that it holds.
+        old: u64,
+    },
+    /// The own log may sign: no witness knows a longer history.
+    Release,
+    /// The own log must not sign: why.
+    Refuse(String),
+    /// The newest cosigned head of the own log: its note with every line, and the witnesses' delegations.
+    Cosigned(SignedNote, Vec<Delegation>),
+    /// A log was forked: whose, and the evidence.
+    Forked(NodeId, Fork),
+}
+
+/// The own log, from the core's side.
+#[derive(Debug)]
+struct Own {
+    key: NoteKey,
+    delegation: Vec<u8>,
+    head: (SignedNote, Checkpoint),
+    gate: Gate,
+    submit_at: Option<Mono>,
+    witnesses: BTreeMap<NodeId, Peer>,
+    /// The newest text that somebody cosigned, and who.
+    collected: (String, u64, BTreeMap<NodeId, (NoteSignature, Delegation)>),
+}
+
+#[derive(Debug, PartialEq)]
+enum Gate {
+    /// Waits for those that were asked.
+    Asking {
+        until: Mono,
+    },
+    Open,
+    Refused,
+}
+
+/// A witness of the own log.
+#[derive(Debug, Default)]
+struct Peer {
+    /// Size of the head that it holds, once it said so.
+    holds: Option<u64>,
+    /// Submitted, not answered.
+    since: Option<Mono>,
+}
+
+/// Another's log.
+#[derive(Debug)]
+struct Log {
+    key: NoteKey,
+    owner: NodeId,
+    held: Held,
+    head: Checkpoint,
+}
+
+/// The machine: the own log's witnesses, and this node as a witness of others' logs.
+#[derive(Debug)]
+pub struct Witness {
+    me: NodeId,
+    cosigner: NoteSigner,
+    delegation: Delegation,
+    own: Option<Own>,
+    up: BTreeMap<NodeId, ()>,
+    logs: BTreeMap<String, Log>,
+    forks: Vec<Fork>,
+    outputs: VecDeque<WitnessOutput>,
+}
+
+impl Witness {
+    /// The machine of `key`'s node, with what it cosigned before.
+    #[must_use]
+    pub fn new(key: &IdentityKey, held: Vec<Held>, forks: Vec<Fork>) -> Self {
+        let me = key.node_id();
+        let name = cosigner_name(&me);
+        let secret = key.derive(PURPOSE_COSIGNER);
+        let cosigner = NoteSigner::new(&name, KeyType::CosignatureV1, secret);
+        let cosigner = cosigner.expect("a cosigner's name has no white space and no plus");
+        let public = cosigner.key().key;
+        // The same statement in every run: nothing in it depends on when it is made.
+        let delegation = key.delegate(public, PURPOSE_COSIGNER, &name, Wall(0));
+        let read = |held: Held| {
+            let (owner, key) = read_log(&held.delegation)?;
+            let head = read_head(&held.note, &key)?.1;
+            Some((head.origin.clone(), Log { key, owner, held, head }))
+        };
+        let logs = held.into_iter().filter_map(read).collect();
+        let (own, up, outputs) = (None, BTreeMap::new(), VecDeque::new());
+        Self { me, cosigner, delegation, own, up, logs, forks, outputs }
+    }
+
+    /// The own log was opened at this head. It signs nothing before [`WitnessOutput::Release`].
+    pub fn open(&mut self, now: Now, delegation: &Delegation, note: SignedNote) {
+        let Some((_, key)) = read_log(delegation.bytes()) else { return };
+        let Ok(head) = Checkpoint::verify(&note, &key) else { return };
+        let until = now.mono.after(ASK_PATIENCE);
+        let empty = head.size == 0;
+        self.own = Some(Own {
+            key,
+            delegation: delegation.bytes().to_vec(),
+            head: (note, head),
+            gate: if empty { Gate::Open } else { Gate::Asking { until } },
+            submit_at: None,
+            witnesses: BTreeMap::new(),
+            collected: (String::new(), 0, BTreeMap::new()),
+        });
+        if empty {
+            self.outputs.push_back(WitnessOutput::Release);
+        }
+        let up: Vec<NodeId> = self.up.keys().copied().collect();
+        up.into_iter().for_each(|peer| self.ask(peer));
+    }
+
+    /// The own log has a new head.
+    pub fn commit(&mut self, now: Now, note: SignedNote) {
+        let Some(own) = &mut self.own else { return };
+        let Ok(head) = Checkpoint::verify(&note, &own.key) else { return };
+        if head.size > own.head.1.size {
+            own.head = (note, head);
+            own.submit_at.get_or_insert(now.mono.after(SUBMIT_DELAY));
+        }
+    }
+
+    /// A trusted peer can be told something.
+    pub fn peer_up(&mut self, peer: NodeId) {
+        if self.up.insert(peer, ()).is_none() {
+            self.ask(peer);
+            for fork in self.forks.clone() {
+                self.outputs.push_back(WitnessOutput::Send(peer, Word::Fork(fork)));
+            }
+        }
+    }
+
+    /// A peer went, or trust did.
+    pub fn peer_down(&mut self, peer: NodeId) {
+        self.up.remove(&peer);
+        if let Some(own) = &mut self.own {
+            own.witnesses.remove(&peer);
+        }
+    }
+
+    /// The peers that can be told something.
+    pub fn up(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.up.keys().copied()
+    }
+
+    fn ask(&mut self, peer: NodeId) {
+        let Some(own) = &mut self.own else { return };
+        own.witnesses.insert(peer, Peer::default());
+        let word = Word::Ask(own.key.name.clone());
+        self.outputs.push_back(WitnessOutput::Send(peer, word));
+    }
+
+    /// What to do next; `None`: nothing.
+    pub fn poll_output(&mut self) -> Option<WitnessOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Witness::wake`] has something to do.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Mono> {
+        let own = self.own.as_ref()?;
+        match own.gate {
+            Gate::Asking { until } => Some(until),
+            Gate::Open => {
+                let again = own.witnesses.values().filter_map(|w| w.since);
+                let again = again.map(|since| since.after(SUBMIT_AGAIN)).min();
+                own.submit_at.into_iter().chain(again).min()
+            }
+            Gate::Refused => None,
+        }
+    }
+
+    /// Time went by.
+    pub fn wake(&mut self, now: Now) {
+        let Some(own) = &mut self.own else { return };
+        if matches!(own.gate, Gate::Asking { until } if until <= now.mono) {
+            self.release(now);
+            return;
+        }
+        for peer in own.witnesses.values_mut() {
+            // An answer was lost: the head that the witness holds is asked for by the next submission.
+            if peer.since.is_some_and(|since| since.after(SUBMIT_AGAIN) <= now.mono) {
+                peer.since = None;
+                own.submit_at.get_or_insert(now.mono);
+            }
+        }
+        if own.submit_at.is_some_and(|at| at <= now.mono) {
+            own.submit_at = None;
+            self.submit(now);
+        }
+    }
+
+    fn release(&mut self, now: Now) {
+        if let Some(own) = &mut self.own {
+            own.gate = Gate::Open;
+            own.submit_at = Some(now.mono);
+            self.outputs.push_back(WitnessOutput::Release);
+        }
+    }
+
+    /// Asks for the proofs that the witnesses who are behind need.
+    fn submit(&mut self, now: Now) {
+        let Some(own) = self.own.as_mut().filter(|own| own.gate == Gate::Open) else { return };
+        let size = own.head.1.size;
+        for (witness, peer) in &mut own.witnesses {
+            let Some(old) = peer.holds.filter(|old| *old < size) else { continue };
+            if peer.since.is_none() {
+                peer.since = Some(now.mono);
+                self.outputs.push_back(WitnessOutput::Prove { witness: *witness, old });
+            }
+        }
+    }
+
+    /// The proof that was asked for, and the head that it leads to.
+    pub fn on_proof(&mut self, witness: NodeId, note: &SignedNote, proof: Consistency) {
+        let Some(own) = &self.own else { return };
+        if own.witnesses.contains_key(&witness) {
+            let submission = Submission {
+                delegation: own.delegation.clone(),
+                note: note.to_string(),
+                old: proof.old,
+                proof: proof.path,
+            };
+            self.outputs.push_back(WitnessOutput::Send(witness, Word::Submit(submission)));
+        }
+    }
+
+    /// A trusted peer said something.
+    pub fn on_word(&mut self, now: Now, from: NodeId, word: Word) {
+        match word {
+            Word::Ask(origin) => self.on_ask(from, origin),
+            Word::Known(origin, note) => self.on_known(now, from, &origin, &note),
+            Word::Submit(submission) => self.on_submit(now, from, &submission),
+            Word::Cosigned(cosigned) => self.on_cosigned(now, from, &cosigned),
+            Word::Fork(fork) => self.on_fork(fork),
+        }
+    }
+
+    fn on_ask(&mut self, from: NodeId, origin: String) {
+        let held = self.logs.get(&origin).filter(|log| log.owner == from);
+        let note = held.map(|log| log.held.note.clone()).unwrap_or_default();
+        self.outputs.push_back(WitnessOutput::Send(from, Word::Known(origin, note)));
+    }
+
+    /// A witness says what it holds of the own log.
+    fn on_known(&mut self, now: Now, from: NodeId, origin: &str, note: &str) {
+        let Some(own) = self.own.as_mut().filter(|own| own.key.name == origin) else { return };
+        let Some(peer) = own.witnesses.get_mut(&from) else { return };
+        peer.since = None;
+        if note.is_empty() {
+            peer.holds = Some(0);
+        } else {
+            // What we did not sign says nothing about us.
+            let Some((theirs, head)) = read_head(note, &own.key) else { return };
+            let size = own.head.1.size;
+            let contradicts = head.size == size && head.root != own.head.1.root;
+            if contradicts {
+                let first = own.head.0.to_string();
+                let delegation = own.delegation.clone();
+                self.keep_fork(Fork { delegation, first, second: theirs.to_string() });
+            }
+            let Some(own) = &mut self.own else { return };
+            if head.size > size || contradicts {
+                own.gate = Gate::Refused;
+                let why = match contradicts {
+                    true => {
+                        format!("{from} cosigned another history of {size} entries of this log")
+                    }
+                    false => format!(
+                        "{from} cosigned {} entries of this log, here are {size}: it was restored from an old copy",
+                        head.size
+                    ),
+                };
+                self.outputs.push_back(WitnessOutput::Refuse(why));
+                return;
+            }
+            if let Some(peer) = own.witnesses.get_mut(&from) {
+                peer.holds = Some(head.size);
+            }
+        }
+        let Some(own) = &mut self.own else { return };
+        let all = own.witnesses.values().all(|peer| peer.holds.is_some());
+        match own.gate {
+            Gate::Asking { .. } if all => self.release(now),
+            Gate::Open => {
+                own.submit_at.get_or_insert(now.mono);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_submit(&mut self, now: Now, from: NodeId, submission: &Submission) {
+        let Some((owner, key)) = read_log(&submission.delegation) else { return };
+        let Some((note, head)) = read_head(&submission.note, &key) else { return };
+        if owner != from || submission.proof.len() > PROOF_HASHES_MAX {
+            return;
+        }
+        let held = self.logs.get(&head.origin).filter(|log| log.key == key);
+        if held.is_none() && !self.has_room(owner) {
+            return;
+        }
+        let empty = Checkpoint::new(&head.origin, 0, Hash::empty());
+        let before = held.map_or(&empty, |log| &log.head);
+        if before.size == head.size && before.root != head.root {
+            let first = held.map(|log| log.held.note.clone()).unwrap_or_default();
+            let delegation = submission.delegation.clone();
+            self.keep_fork(Fork { delegation, first, second: submission.note.clone() });
+            return self.on_ask(from, head.origin);
+        }
+        let proof = Consistency { old: submission.old, path: submission.proof.clone() };
+        if submission.old != before.size || !proof.proves(before, &head) {
+            return self.on_ask(from, head.origin);
+        }
+        let time = now.wall.0 / 1_000;
+        let line = Cosignature::sign(&note.text, &self.cosigner, time).line;
+        let held =
+            Held { delegation: submission.delegation.clone(), note: submission.note.clone() };
+        let origin = head.origin.clone();
+        let write = WitnessWrite::Head { origin: origin.clone(), held: held.clone() };
+        self.outputs.push_back(WitnessOutput::Persist(write));
+        self.logs.insert(origin, Log { key, owner, held, head });
+        let cosigned = Cosigned {
+            text: note.text,
+            line: line.to_string(),
+            delegation: self.delegation.bytes().to_vec(),
+        };
+        self.outputs.push_back(WitnessOutput::Send(from, Word::Cosigned(cosigned)));
+    }
+
+    fn has_room(&self, owner: NodeId) -> bool {
+        let same = self.logs.values().filter(|log| log.owner == owner).count();
+        self.logs.len() < LOGS_WITNESSED_MAX && same < LOGS_PER_OWNER_MAX
+    }
+
+    fn on_cosigned(&mut self, now: Now, from: NodeId, cosigned: &Cosigned) {
+        let Some(own) = &mut self.own else { return };
+        let Ok(head) = Checkpoint::parse(&cosigned.text) else { return };
+        let Ok(line) = NoteSignature::parse(cosigned.line.trim_end()) else { return };
+        let Ok(said) = Delegation::verify(&cosigned.delegation) else { return };
+        let fits = said.purpose == PURPOSE_COSIGNER && said.identity.node_id() == from;
+        let key = NoteKey::new(&said.name, KeyType::CosignatureV1, said.key).filter(|_| fits);
+        let Some(key) = key.filter(|_| head.origin == own.key.name) else { return };
+        if Cosignature::verify(&cosigned.text, &line, &key).is_err() {
+            return;
+        }
+        let Some(peer) = own.witnesses.get_mut(&from) else { return };
+        (peer.since, peer.holds) = (None, Some(head.size));
+        if head.size < own.head.1.size {
+            own.submit_at.get_or_insert(now.mono.after(SUBMIT_DELAY));
+        }
+        if head.size < own.collected.1 || head.size > own.head.1.size {
+            return;
+        }
+        if own.collected.0 != cosigned.text {
+            own.collected = (cosigned.text.clone(), head.size, BTreeMap::new());
+        }
+        own.collected.2.insert(from, (line, said));
+        let text = cosigned.text.clone();
+        let lines = own.collected.2.values().map(|(line, _)| line.clone()).collect();
+        let delegations = own.collected.2.values().map(|(_, said)| said.clone()).collect();
+        let note = SignedNote { text, signatures: lines };
+        self.outputs.push_back(WitnessOutput::Cosigned(note, delegations));
+    }
+
+    fn on_fork(&mut self, fork: Fork) {
+        if proves_fork(&fork).is_some() {
+            self.keep_fork(fork);
+        }
+    }
+
+    /// Keeps evidence, once per log, and tells everybody.
+    fn keep_fork(&mut self, fork: Fork) {
+        let Some((owner, origin)) = proves_fork(&fork) else { return };
+        let known = self.forks.iter().filter_map(proves_fork).any(|(_, known)| known == origin);
+        if known || self.forks.len() >= FORKS_MAX {
+            return;
+        }
+        self.forks.push(fork.clone());
+        self.outputs.push_back(WitnessOutput::Persist(WitnessWrite::Fork(fork.clone())));
+        self.outputs.push_back(WitnessOutput::Forked(owner, fork.clone()));
+        for peer in self.up.keys() {
+            self.outputs.push_back(WitnessOutput::Send(*peer, Word::Fork(fork.clone())));
+        }
+    }
+
+    /// Logs that were seen forked: whose, and the evidence.
+    #[must_use]
+    pub fn forks(&self) -> &[Fork] {
+        &self.forks
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.me
+    }
+}
+
+/// Whose log a delegation speaks of, and the log's key.
+fn read_log(delegation: &[u8]) -> Option<(NodeId, NoteKey)> {
+    let said = Delegation::verify(delegation).ok().filter(|d| d.purpose == PURPOSE_LOG)?;
+    let key = NoteKey::new(&said.name, KeyType::Ed25519, said.key)?;
+    Some((said.identity.node_id(), key))
+}
+
+fn read_head(note: &str, key: &NoteKey) -> Option<(SignedNote, Checkpoint)> {
+    let note = SignedNote::parse(note).ok()?;
+    let head = Checkpoint::verify(&note, key).ok()?;
+    Some((note, head))
+}
+
+/// Whose log, and which, two heads of one size with different roots show forked.
+#[must_use]
+pub fn proves_fork(fork: &Fork) -> Option<(NodeId, String)> {
+    let (owner, key) = read_log(&fork.delegation)?;
+    let (_, first) = read_head(&fork.first, &key)?;
+    let (_, second) = read_head(&fork.second, &key)?;
+    (first.size == second.size && first.root != second.root).then_some((owner, key.name))
+}
+
+#[cfg(test)]
+mod tests;
