@@ -8,8 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
+use homing_base::derived::Delegation;
 use homing_core::audit::bundle::BUNDLE_SCHEMA;
 use homing_core::audit::limits::TILE_WIDTH;
+use homing_core::audit::note::KeyType;
 use homing_core::audit::tiles::{Edges, TileKind, parse_bundle, subtree, tile_path};
 use homing_core::audit::tree::{HashSource, consistency_proof, inclusion_proof};
 use homing_core::audit::{
@@ -32,6 +34,29 @@ pub struct Cosigned {
     pub witnesses: Vec<String>,
     /// The witnesses' delegations, base64.
     pub delegations: Vec<String>,
+}
+
+impl Cosigned {
+    /// The head with its cosignatures, and the delegations of the cosigners' keys.
+    #[must_use]
+    pub fn new(note: &SignedNote, said: &[Delegation]) -> Self {
+        let key = |d: &Delegation| NoteKey::new(&d.name, KeyType::CosignatureV1, d.key);
+        Self {
+            note: note.to_string(),
+            witnesses: said.iter().filter_map(key).map(|key| key.to_string()).collect(),
+            delegations: said.iter().map(|d| BASE64.encode(d.bytes())).collect(),
+        }
+    }
+
+    /// Writes it into the directory of a log, in place of the one before.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub fn save(&self, dir: &Path) -> Result<(), ReadError> {
+        let path = dir.join("cosigned.json");
+        let json = serde_json::to_vec_pretty(self).expect("plain strings serialise");
+        wal::replace(&path, &json).map_err(at(&path))
+    }
 }
 
 /// A log, open for reading.

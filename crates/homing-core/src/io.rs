@@ -3,6 +3,7 @@
 //! The contract between core and shell is one thing, so it stands in one room: inputs, outputs, what
 //! is stored and events here; commands and their answers, and what each protocol adds, in the modules.
 
+mod audit;
 mod commands;
 mod discovery;
 mod gossip;
@@ -16,8 +17,10 @@ use homing_base::statement::SignedStatement;
 use homing_base::{InstanceId, Name, NodeId, Record, RelayRef, Seq, Service, Wall};
 
 use crate::audit::Fact;
+use crate::audit::witness::{Fork, Held, WitnessWrite};
 pub use crate::dht::{Contact, Kind, Reach, Slot};
 use crate::message::{ByeReason, Message, Network};
+pub use audit::{LogNews, LogOrder};
 pub use commands::{Answer, Command, Failure, Layer, PeerRef, Resolution, TrustState};
 pub use discovery::{
     Convergence, DhtContactView, DhtKey, DhtLookup, DhtRole, DhtSettings, DhtView,
@@ -86,6 +89,8 @@ pub enum Input {
         /// What.
         command: Command,
     },
+    /// Something about the own audit log.
+    Audit(Box<LogNews>),
     /// A deadline passed, or time simply went by.
     Wakeup,
 }
@@ -221,6 +226,8 @@ pub enum Output {
         /// What happened.
         fact: Box<Fact>,
     },
+    /// Something for the own audit log, or for its witnesses.
+    AuditLog(LogOrder),
     /// Gossip brought a record that was not known before, verified; a registry lists it.
     Heard {
         /// The record.
@@ -295,6 +302,8 @@ pub enum Write {
     ForgetGossip(NodeId),
     /// A change of outbox, inbox or subscriptions.
     Message(MessageWrite),
+    /// A log that this node witnesses, or evidence about one.
+    Witness(WitnessWrite),
     /// A change of references, own or others'.
     Reference(ReferenceWrite),
 }
@@ -324,6 +333,10 @@ pub struct Stored {
     pub messages: StoredMessages,
     /// References, own and others'.
     pub references: StoredReferences,
+    /// Heads of others' logs that this node cosigned.
+    pub heads: Vec<Held>,
+    /// Evidence of forked logs.
+    pub forks: Vec<Fork>,
 }
 
 /// What never changes during a run.
@@ -434,6 +447,11 @@ pub enum Event {
         peer: NodeId,
         /// The sequence.
         sequence: Seq,
+    },
+    /// A log shows two histories; both signed heads are kept.
+    LogForked {
+        /// Whose log.
+        owner: NodeId,
     },
     /// A pinned name is claimed by somebody else.
     NameMoved {

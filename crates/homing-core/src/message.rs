@@ -6,7 +6,7 @@
 //!                              ◄───────────  Hello      until the record proved who speaks
 //!   Trust {mine, yours}        ◄──────────►            both sides, on every new link and change
 //!   Candidates {endpoint, …}   ◄──────────►            only between peers that trust each other
-//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Dht · Gossip · Mail · Reference · Bye
+//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Dht · Gossip · Mail · Reference · Audit · Bye
 //! ```
 //! Enum encoding: `[index, [fields…]]`; structs are integer-keyed maps. Unknown keys are skipped,
 //! an unknown index is a message to ignore. Normative: `spec/04-mesh.md`.
@@ -74,6 +74,9 @@ pub enum Message {
     /// References, in the form of [`crate::references::wire`]. Not read here either.
     #[n(16)]
     Reference(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Audit logs and their witnesses, in the form of [`crate::audit::witness::Word`]. Not read here either.
+    #[n(17)]
+    Audit(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// Opens a link: the record is the proof of who speaks.
@@ -324,6 +327,7 @@ impl Message {
             Message::Gossip(_) => "gossip",
             Message::Mail(_) => "mail",
             Message::Reference(_) => "reference",
+            Message::Audit(_) => "audit",
         }
     }
 }

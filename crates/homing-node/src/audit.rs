@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use homing_audit::{Log, LogError, LogKeys, Options, Reader};
+use homing_audit::{Cosigned, Log, LogError, Options, ReadError, Reader};
+use homing_base::derived::Delegation;
 use homing_base::{IdentityKey, Wall};
-use homing_core::audit::{Fact, SignedNote};
+use homing_core::audit::{Checkpoint, Consistency, Fact, SignedNote};
+use homing_core::io::{LogNews, LogOrder};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
@@ -39,7 +41,7 @@ impl AuditRoom {
     ) -> Arc<Self> {
         let (told, head) = watch::channel(None);
         let options = Options {
-            held: false,
+            held: true,
             bytes_max: config.bytes_max,
             told: Box::new(move |note| drop(told.send_replace(Some(note.clone())))),
         };
@@ -78,30 +80,56 @@ impl AuditRoom {
         self.health.raise("audit_failed", format!("{error}; {missed} facts are missing from it"));
     }
 
-    /// The keys of the log; `None`: there is none.
-    pub(crate) fn keys(&self) -> Option<&LogKeys> {
-        self.log.as_ref().map(Log::keys)
+    /// What the core is told at start; `None`: there is no log.
+    pub(crate) fn opened(&self) -> Option<LogNews> {
+        let log = self.log.as_ref()?;
+        let (delegation, head) = (log.keys().delegation().clone(), log.opened_at().clone());
+        Some(LogNews::Opened { delegation, head })
     }
 
-    /// The newest checkpoint of this run.
+    /// The newest checkpoint of this run, as it changes.
     pub(crate) fn head(&self) -> watch::Receiver<Option<SignedNote>> {
         self.head.clone()
     }
 
-    /// Looks at the log as it is now.
-    pub(crate) fn read<T>(
-        &self,
-        look: impl FnOnce(&mut Reader) -> Result<T, homing_audit::ReadError>,
-    ) -> Result<T, homing_audit::ReadError> {
-        let mut guard = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let reader = match guard.as_mut() {
-            Some(reader) => reader,
-            None => guard.insert(Reader::open(&self.dir)?),
-        };
-        let looked = reader.refresh().and_then(|()| look(reader));
-        if looked.is_err() {
-            *guard = None;
+    /// Does what the core asks of the log; an answer, if there is one.
+    pub(crate) fn perform(&self, order: LogOrder) -> Option<LogNews> {
+        let log = self.log.as_ref()?;
+        match order {
+            LogOrder::Release => log.release(),
+            LogOrder::Refuse(why) => {
+                warn!(%why, "the audit log signs nothing");
+                self.health.raise("audit_rolled_back", why.clone());
+                log.refuse(why);
+            }
+            LogOrder::Prove { witness, old } => match self.prove(old) {
+                Ok((head, proof)) => return Some(LogNews::Proof { witness, head, proof }),
+                Err(error) => warn!(%error, "no proof for a witness"),
+            },
+            LogOrder::Cosigned(note, said) => self.keep_cosigned(&note, &said),
         }
-        looked
+        None
+    }
+
+    fn prove(&self, old: u64) -> Result<(SignedNote, Consistency), ReadError> {
+        let mut guard = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = match guard.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.dir)?,
+        };
+        reader.refresh()?;
+        let no_entry = ReadError::NoEntry { index: old, size: reader.size() };
+        let head = reader.head().cloned().ok_or(no_entry)?;
+        let size = Checkpoint::parse(&head.text).map_or(0, |head| head.size);
+        let proof = reader.consistency(old, size)?;
+        *guard = Some(reader);
+        Ok((head, proof))
+    }
+
+    fn keep_cosigned(&self, note: &SignedNote, said: &[Delegation]) {
+        debug!(witnesses = said.len(), "the audit log was cosigned");
+        if let Err(error) = Cosigned::new(note, said).save(&self.dir) {
+            self.health.raise("audit_failed", error.to_string());
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use homing_base::{Mono, Record};
-use homing_core::io::{Event, LinkId, RequestId};
+use homing_core::io::{Event, LinkId, LogNews, RequestId};
 use homing_core::{Agent, Answer, Batch, Command, Failure, Input, Output};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::{debug, error, info, warn};
@@ -69,6 +69,9 @@ impl Driver {
         mut requests: mpsc::Receiver<Request>,
         mut wire: mpsc::Receiver<TransportEvent>,
     ) -> Result<(), StoreError> {
+        if let Some(opened) = self.audit.opened() {
+            self.agent.handle(self.clock.now(), Input::Audit(Box::new(opened)));
+        }
         let ended = self.turn(&mut requests, &mut wire).await;
         if let Err(failure) = &ended {
             error!(error = %failure, "the store failed; stopping");
@@ -84,6 +87,7 @@ impl Driver {
         requests: &mut mpsc::Receiver<Request>,
         wire: &mut mpsc::Receiver<TransportEvent>,
     ) -> Result<(), StoreError> {
+        let mut head = self.audit.head();
         loop {
             self.perform_all().await?;
             if self.stopping {
@@ -99,6 +103,12 @@ impl Driver {
                 },
                 Some(event) = wire.recv() => self.on_event(event),
                 () = self.clock.until(self.next_deadline()) => {}
+                Ok(()) = head.changed() => {
+                    if let Some(note) = head.borrow_and_update().clone() {
+                        let news = Box::new(LogNews::Head(note));
+                        self.agent.handle(self.clock.now(), Input::Audit(news));
+                    }
+                }
             }
             self.wake();
             self.watch_dht();
@@ -216,6 +226,11 @@ impl Driver {
             Output::Notify(event) => self.on_notice(event),
             // Nobody listens on most nodes.
             Output::Heard { record, .. } => drop(self.heard.send(*record)),
+            Output::AuditLog(order) => {
+                if let Some(news) = self.audit.perform(order) {
+                    self.agent.handle(self.clock.now(), Input::Audit(Box::new(news)));
+                }
+            }
             Output::Audit { time, fact } => self.audit.record(time, *fact).await,
         }
         Ok(())

@@ -149,6 +149,10 @@ fn describe(event: &Event, who: &dyn Fn(&NodeId) -> PeerSummary) -> Described {
             &|p| format!("{p} signed two different records with one sequence"),
             json!({"sequence": sequence.0}),
         ),
+        Event::LogForked { owner } => {
+            let say = |p: &str| format!("the audit log of {p} shows two histories");
+            about("audit_fork", owner, &say, json!({}))
+        }
         Event::NameMoved { name, pinned, claimant } => {
             let say = |p: &str| format!("{name} means {p} here, another agent now claims it");
             about("name_moved", pinned, &say, json!({"name": name, "claimant": claimant}))

@@ -97,7 +97,7 @@ items! {
         "see homing audit verify; free space or raise audit.bytes_max, then: homing down, then homing up";
     "audit_fork" Warning after 0, None,
         "an audit log shows two histories",
-        "both checkpoints are kept in audit/evidence: its owner signed twice, or its key was copied";
+        "both signed heads are kept: its owner signed two histories, or its home was copied and runs twice";
     "audit_rolled_back" Error after 0, None,
         "witnesses know a longer history of this audit log",
         "the home was restored from an old copy: put the newest audit directory back, or move it aside to begin a new log";
@@ -236,6 +236,7 @@ impl Health {
                 // proves nothing: the condition ends when nobody complains any more.
                 self.raise_until("clock_skew", offset, clock::since_boot().after(COMPLAINT_LASTS));
             }
+            Event::LogForked { owner } => self.raise("audit_fork", format!("of {owner}")),
             Event::Equivocation { peer, .. } => self.raise("equivocation", format!("by {peer}")),
             Event::NameMoved { name, claimant, .. } => {
                 self.raise("name_moved", format!("{name} is now claimed by {claimant}"));

@@ -14,7 +14,6 @@ use homing_core::io::{DialTarget, PeerRef};
 use homing_core::{Agent, Answer, Command, Failure};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::audit::AuditRoom;
 use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::config::{Config, Setting};
@@ -65,7 +64,6 @@ pub(crate) struct Shared {
     pub(crate) health: Arc<Health>,
     /// Messages that arrive, and what became of those that were sent.
     pub(crate) mailroom: Arc<Mailroom>,
-    pub(crate) audit: Arc<AuditRoom>,
     pub(crate) store_counts: Arc<StoreCounts>,
     pub(crate) relay: Option<Arc<RelayRole>>,
     pub(crate) registry: Option<RegistryRole>,

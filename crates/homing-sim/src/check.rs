@@ -95,6 +95,7 @@ impl Checks {
             Notice::Superseded { .. } => "superseded",
             Notice::Equivocation { .. } => "equivocation",
             Notice::NameMoved { .. } => "name_moved",
+            Notice::LogForked { .. } => "log_forked",
             Notice::ClockSkew { .. } => "clock_skew",
             Notice::Misbehaviour { .. } => "misbehaviour",
             _ => "other",

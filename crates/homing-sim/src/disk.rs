@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use homing_base::statement::SignedStatement;
 use homing_base::{Name, NodeId, Now, Record, Seq, Wall};
+use homing_core::audit::witness::{Fork, Held, WitnessWrite};
 use homing_core::dht::{Contact, Reach};
 use homing_core::io::{Batch, Stored, StoredReferences, Write};
 
@@ -35,6 +36,9 @@ pub struct Disk {
     pub mailbox: Mailbox,
     /// References, own and others'.
     pub references: StoredReferences,
+    heads: BTreeMap<String, Held>,
+    /// Evidence of forked audit logs.
+    pub forks: Vec<Fork>,
 }
 
 /// A write that takes something back that was already durable.
@@ -121,6 +125,10 @@ impl Disk {
             }
             Write::Message(write) => self.mailbox.write(write),
             Write::Reference(write) => self.references.apply(write),
+            Write::Witness(WitnessWrite::Head { origin, held }) => {
+                self.heads.insert(origin, held);
+            }
+            Write::Witness(WitnessWrite::Fork(fork)) => self.forks.push(fork),
         }
         Ok(())
     }
@@ -170,6 +178,8 @@ impl Disk {
             gossip: self.gossip.values().cloned().collect(),
             messages: self.mailbox.stored(),
             references: self.references.clone(),
+            heads: self.heads.values().cloned().collect(),
+            forks: self.forks.clone(),
         }
     }
 

@@ -78,7 +78,7 @@ impl World {
             Output::Reply { request, answer } => self.reply(run, request, answer),
             Output::Notify(notice) => self.notice(run, &notice),
             // Worlds have no registries.
-            Output::Heard { .. } | Output::Audit { .. } => {}
+            Output::Heard { .. } | Output::Audit { .. } | Output::AuditLog(_) => {}
         }
     }
 
@@ -309,6 +309,7 @@ impl World {
             Input::Endpoint(_) => (6, 0),
             Input::Command { request, .. } => (7, request.0),
             Input::Wakeup => (8, 0),
+            Input::Audit(_) => (9, 0),
         };
         let at = self.now();
         let describe = || format!("<- {}", shortened(input));
@@ -334,6 +335,7 @@ impl World {
             Output::Notify(_) => (40, Vec::new()),
             Output::Heard { record, .. } => (41, record.bytes().to_vec()),
             Output::Audit { fact, .. } => (42, homing_base::cbor::encode(fact)),
+            Output::AuditLog(_) => (43, Vec::new()),
         };
         let at = self.now();
         self.trace.step(at, run, kind, &bytes, || format!("-> {}", shortened(output)));

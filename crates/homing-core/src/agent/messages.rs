@@ -86,6 +86,7 @@ impl Agent {
             (Message::Answer(answer), Some(peer)) => self.on_answer(now, id, peer, &answer),
             (Message::Watch(keys), Some(peer)) => self.on_watch(now, id, peer, keys),
             (Message::Echo(token), Some(peer)) => self.on_echo(now, id, peer, token),
+            (Message::Audit(bytes), Some(peer)) => self.on_audit_word(now, id, peer, &bytes),
             (Message::EchoReply(reply), Some(peer)) => self.on_echo_reply(now, id, peer, reply),
             (_, None)
             | (Message::Ping(_) | Message::Pong(_), _)

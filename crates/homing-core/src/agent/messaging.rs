@@ -43,7 +43,7 @@ impl Agent {
     // ---- with whom
 
     /// The link over which `peer` is told something, and its run; trust must be mutual.
-    fn mail_link(&self, now: Now, peer: NodeId) -> Option<(LinkId, InstanceId)> {
+    pub(super) fn mail_link(&self, now: Now, peer: NodeId) -> Option<(LinkId, InstanceId)> {
         let main = self.candidates.get(&peer).map(|door| door.endpoint);
         let link = self.links.best(peer, main).filter(|l| !l.brief && l.told.record.is_some())?;
         let proven = link.proven.filter(|_| self.trust.is_mutual(now, peer))?;

@@ -10,6 +10,7 @@
 //!       │             role, dht_errands acts for those who may not be seen
 //!       ─► gossiping with whom to gossip, what to tell, what to do with what is heard
 //!       ─► messaging messages between agents: who may, over which link
+//!       ─► witnessing the audit log's witnesses, and being one
 //!       ─► auditing   what of all this goes into the audit log
 //!       ─► referring  references: to whom they are shown, and the DHT
 //!       ─► commands   what the local user wants; waits for what takes time
@@ -37,6 +38,7 @@ mod tests;
 mod trusting;
 mod views;
 mod waits;
+mod witnessing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -114,6 +116,8 @@ pub struct Agent {
     drained: bool,
     clock_event_at: Option<Mono>,
     swept_at: Mono,
+    /// Whose logs this node cosigns, and who cosigns its own.
+    witness: Box<crate::audit::witness::Witness>,
     /// Digest of the endpoints that the audit log has newest.
     audited_endpoints: Option<crate::audit::Hash>,
 }
@@ -143,6 +147,8 @@ impl Agent {
         let revocations = stored.statements.iter().filter(|s| s.kind == StatementKind::Revoke);
         own.raise_floor(revocations.filter(|s| s.from == key.public()).map(|s| s.issued).max());
         let lost_store = stored.own_record.is_none() && stored.statements.is_empty();
+        let witness = crate::audit::witness::Witness::new(&key, stored.heads, stored.forks.clone());
+        let witness = Box::new(witness);
         let audited_endpoints =
             stored.own_record.as_ref().map(|record| crate::audit::entry::endpoints_digest(record));
         let joins = !settings.relays.is_empty() || !settings.peers.is_empty();
@@ -196,10 +202,16 @@ impl Agent {
             clock_event_at: None,
             swept_at: now.mono,
             audited_endpoints,
+            witness,
             settings,
             key,
         };
         agent.plant_seeds(now);
+        for fork in stored.forks {
+            if let Some((owner, _)) = crate::audit::witness::proves_fork(&fork) {
+                agent.notify(Event::LogForked { owner });
+            }
+        }
         agent.begin_restoring(now);
         agent.wakeup = agent.earliest_deadline(now);
         agent
@@ -216,6 +228,7 @@ impl Agent {
             Input::DialFailed { dial, error } => self.on_dial_failed(now, dial, &error),
             Input::Endpoint(facts) => self.on_facts(now, *facts),
             Input::Command { request, command } => self.on_command(now, request, command),
+            Input::Audit(news) => self.on_log_news(now, *news),
             Input::Wakeup => {}
         }
         if self.dirty || self.wakeup.is_some_and(|at| at <= now.mono) {
@@ -336,6 +349,7 @@ impl Agent {
         self.tend_gossip(now);
         self.tend_messages(now);
         self.tend_references(now);
+        self.tend_witness(now);
         self.land_lookups(now);
         self.reconcile_goals(now);
         self.advance_waits(now);
@@ -365,6 +379,7 @@ impl Agent {
             self.gossiping.as_deref().filter(|_| self.active()).and_then(Gossiping::deadline),
             Some(&self.messaging).filter(|_| self.active()).and_then(|m| m.deadline()),
             self.references_deadline(),
+            Some(&self.witness).filter(|_| self.active()).and_then(|w| w.next_wakeup()),
             self.goals.values().filter_map(Redial::deadline).min(),
             self.waits.values().map(|w| w.deadline()).min(),
         ];

@@ -198,6 +198,8 @@ struct Peer {
     holds: Option<u64>,
     /// Submitted, not answered.
     since: Option<Mono>,
+    /// What was submitted: a witness cosigns this and nothing else.
+    submitted: Option<SignedNote>,
 }
 
 /// Another's log.
@@ -369,8 +371,9 @@ impl Witness {
 
     /// The proof that was asked for, and the head that it leads to.
     pub fn on_proof(&mut self, witness: NodeId, note: &SignedNote, proof: Consistency) {
-        let Some(own) = &self.own else { return };
-        if own.witnesses.contains_key(&witness) {
+        let Some(own) = &mut self.own else { return };
+        if let Some(peer) = own.witnesses.get_mut(&witness) {
+            peer.submitted = Some(note.clone());
             let submission = Submission {
                 delegation: own.delegation.clone(),
                 note: note.to_string(),
@@ -500,21 +503,23 @@ impl Witness {
             return;
         }
         let Some(peer) = own.witnesses.get_mut(&from) else { return };
+        let Some(note) = peer.submitted.take().filter(|note| note.text == cosigned.text) else {
+            return;
+        };
         (peer.since, peer.holds) = (None, Some(head.size));
         if head.size < own.head.1.size {
             own.submit_at.get_or_insert(now.mono.after(SUBMIT_DELAY));
         }
-        if head.size < own.collected.1 || head.size > own.head.1.size {
+        if head.size < own.collected.1 {
             return;
         }
         if own.collected.0 != cosigned.text {
             own.collected = (cosigned.text.clone(), head.size, BTreeMap::new());
         }
         own.collected.2.insert(from, (line, said));
-        let text = cosigned.text.clone();
-        let lines = own.collected.2.values().map(|(line, _)| line.clone()).collect();
+        let mut note = note;
+        note.signatures.extend(own.collected.2.values().map(|(line, _)| line.clone()));
         let delegations = own.collected.2.values().map(|(_, said)| said.clone()).collect();
-        let note = SignedNote { text, signatures: lines };
         self.outputs.push_back(WitnessOutput::Cosigned(note, delegations));
     }
 

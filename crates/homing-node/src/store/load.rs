@@ -10,7 +10,7 @@ use homing_base::{
 use homing_core::dht::{Contact, Reach};
 use rusqlite::{Connection, Row};
 
-use super::{Contents, messages, references, schema};
+use super::{Contents, messages, references, schema, witness};
 
 /// Everything in the store. Expired records of others are left out, as is what cannot be read.
 pub(super) fn contents(
@@ -52,6 +52,7 @@ pub(super) fn contents(
     stored.gossip = gossip.into_iter().filter(|(record, _)| record.expires > now.wall).collect();
     stored.messages = messages::load(connection, &mut damaged)?;
     stored.references = references::load(connection, &mut damaged)?;
+    (stored.heads, stored.forks) = witness::load(connection, &mut damaged)?;
     contents.last_port = schema::meta(connection, "last_port")?.and_then(|p| p.parse().ok());
     contents.damaged_rows = damaged;
     Ok(contents)

@@ -17,6 +17,7 @@ mod references;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod witness;
 mod write;
 
 use std::path::{Path, PathBuf};

@@ -36,7 +36,7 @@ CREATE TABLE dht_contacts (place INTEGER PRIMARY KEY, node_id BLOB NOT NULL, ins
 ", "
 -- What gossip holds of others; local = 1 for what was registered here.
 CREATE TABLE gossip_entries (node_id BLOB PRIMARY KEY, local INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
-", super::messages::TABLES, super::references::TABLES];
+", super::messages::TABLES, super::references::TABLES, super::witness::TABLES];
 
 /// Brings the schema up to date.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

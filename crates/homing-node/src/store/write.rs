@@ -8,7 +8,7 @@ use homing_core::Write;
 use homing_core::dht::{Contact, Reach};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{StoreCounts, messages, references};
+use super::{StoreCounts, messages, references, witness};
 
 /// Commits `batch` whole, or leaves everything as it was.
 pub(super) fn batch(
@@ -67,6 +67,7 @@ fn one(t: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
         }
         Write::Message(write) => messages::write(t, write),
         Write::Reference(write) => references::write(t, write),
+        Write::Witness(write) => witness::write(t, write),
     }
 }
 

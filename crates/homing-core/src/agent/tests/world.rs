@@ -8,6 +8,7 @@ use std::time::Duration;
 use homing_base::{IdentityKey, InstanceId, Mono, NodeId, Now, RelayRef, Wall};
 
 use crate::Agent;
+use crate::audit::witness::WitnessWrite;
 use crate::io::*;
 use crate::message::{ByeReason, Message};
 use crate::view::PeerView;
@@ -245,7 +246,7 @@ impl World {
                 self.push(self.now.after(DELAY), to, run, What::Input(Box::new(input)));
             }
             Output::Close { link, .. } => self.cut(link),
-            Output::Heard { .. } | Output::Audit { .. } => {}
+            Output::Heard { .. } | Output::Audit { .. } | Output::AuditLog(_) => {}
             Output::Reply { request, answer } => {
                 let twice = self.replies.insert(request.0, answer);
                 assert!(twice.is_none(), "a command was answered twice");
@@ -453,6 +454,8 @@ fn apply(disk: &mut Stored, write: Write) {
         Write::ForgetGossip(peer) => disk.gossip.retain(|(r, _)| r.node_id() != peer),
         Write::Message(write) => apply_message(&mut disk.messages, write),
         Write::Reference(write) => disk.references.apply(write),
+        Write::Witness(WitnessWrite::Head { held, .. }) => disk.heads.push(held),
+        Write::Witness(WitnessWrite::Fork(fork)) => disk.forks.push(fork),
     }
 }
 

