@@ -1,8 +1,9 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|swarm]`, `… bench dht [ARGS]`,
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|audit|swarm]`, `… bench dht [ARGS]`,
 //! `… bench congestion [SECONDS [ROUNDS]]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
 //! `registry` asks a registry over HTTP and registers with it, beside a bare axum route in the same process;
+//! `audit` appends to an audit log, proves and reviews it;
 //! `gateway` puts a request through the gateway beside a direct one;
 //! `agent` measures the release binary as a user meets it: start, memory, the gap of a move; `swarm` runs
 //! fifty daemons in one DHT and kills half of them (only when named); `dht` puts our DHT beside others and
@@ -35,12 +36,11 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         println!("== congestion: controllers over links with delay, loss and a bottleneck");
         return congestion::measure(root, rest);
     }
-    if let Some(unknown) = args
-        .iter()
-        .find(|a| !["streams", "agent", "registry", "gateway", "swarm"].contains(&a.as_str()))
-    {
+    if let Some(unknown) = args.iter().find(|a| {
+        !["streams", "agent", "registry", "gateway", "audit", "swarm"].contains(&a.as_str())
+    }) {
         bail!(
-            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, swarm, dht, \
+            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, audit, swarm, dht, \
              congestion"
         );
     }
@@ -55,6 +55,11 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         println!("== agent: the release binary, real daemons on loopback");
         good &= run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?.success;
         agent::measure(&run::target_dir(root).join("release/homing"))?;
+    }
+    if wanted("audit") {
+        println!("== audit: one log, a million entries, with what disk and CPU give beside it");
+        let bench = ["bench", "--quiet", "-p", "homing-audit", "--bench", "log"];
+        good &= run::cargo(root, &bench).stream()?.success;
     }
     if wanted("registry") {
         println!("== registry: HTTP/1.1 with keep-alive, the load generator on the same machine");

@@ -1,7 +1,5 @@
 //! Owners and witnesses, joined by hand.
 
-use homing_base::Seq;
-
 use super::*;
 use crate::audit::tree::{Frontier, consistency_proof};
 
