@@ -65,7 +65,7 @@ fn signed_note_and_tlog_tiles_read_an_exported_log() {
     let list = signed_note::VerifierList::new(vec![Box::new(verifier)]);
     let note = signed_note::Note::from_bytes(&note).unwrap();
     note.verify(&list).unwrap();
-    let head = tlog_tiles::CheckpointText::from_bytes(note.text()).unwrap();
+    let head = tlog_tiles::Checkpoint::from_bytes(note.text()).unwrap();
     assert_eq!(head.size(), 70_000);
     let files = Files(&to);
     let reader = tlog_tiles::TileHashReader::new(head.size(), *head.hash(), &files);
@@ -96,7 +96,7 @@ fn the_notes_and_tiles_of_go_read_an_exported_log() {
             std::fs::copy(file.path(), into.join(file.file_name())).unwrap();
         }
     }
-    std::fs::write(oracle.path().join("go.mod"), "module oracle\n\ngo 1.21\n").unwrap();
+    std::fs::write(oracle.path().join("go.mod"), "module oracle\n\ngo 1.22\n").unwrap();
     std::fs::write(oracle.path().join("main.go"), include_str!("oracle.go")).unwrap();
     let run = Command::new("go")
         .args(["run", ".", to.to_str().unwrap()])
