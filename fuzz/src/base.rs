@@ -6,8 +6,8 @@ use std::str::FromStr;
 use homing_base::cbor::check_deterministic;
 use homing_base::sign1::{self, Domain};
 use homing_base::{
-    Address, IdentityKey, Name, NodeId, RelayRef, Service, Ticket, UnverifiedRecord,
-    UnverifiedStatement, Wall, identity,
+    Address, IdentityKey, IpnsName, IpnsRecord, Name, NodeId, Reference, RelayRef, Service, Ticket,
+    UnverifiedRecord, UnverifiedStatement, Wall, identity,
 };
 use homing_base::{Mono, Now, RecordError, StatementError};
 
@@ -22,6 +22,8 @@ pub const TARGETS: &[Target] = &[
     ("identity_json", identity_json),
     ("ticket_parse", ticket_parse),
     ("relay_ref", relay_ref),
+    ("ipns_record", ipns_record),
+    ("reference_parse", reference_parse),
 ];
 
 /// The bytes as a whole record, and as a payload that an attacker signed with a key of its own.
@@ -41,6 +43,32 @@ pub fn record_parse(data: &[u8]) {
             Err(RecordError::Signature { .. }) => {}
             Err(error) => panic!("only the signature is left to check: {error}"),
         }
+    }
+}
+
+/// The bytes as a record of a known name: what is believed reads back as the same.
+pub fn ipns_record(data: &[u8]) {
+    let key = IdentityKey::from_seed([7; 32]);
+    let name = IpnsName::of(key.public());
+    if let Ok(record) = IpnsRecord::verify_expired(data, &name) {
+        assert_eq!(record.bytes(), data);
+        assert!(record.precedence(&record).is_eq() && record.signature().len() == 64);
+        let _ = (record.ends(), record.value_text());
+        // The same content in our own form is believed, unless ours may not be that long.
+        if let Ok(again) = (*record).clone().sign(&key) {
+            let read = IpnsRecord::verify_expired(again.bytes(), &name).expect("our own record");
+            assert_eq!(*read, *record);
+        }
+    }
+}
+
+/// The bytes as a reference that travels.
+pub fn reference_parse(data: &[u8]) {
+    let late = Now { mono: Mono(0), wall: Wall(u64::MAX) };
+    if let Ok(reference) = Reference::verify_expired(data, late) {
+        assert_eq!(Reference::verify_expired(&reference.to_bytes(), late).as_ref(), Ok(&reference));
+        assert!(reference.precedence(&reference).is_eq());
+        let _ = (reference.point(), reference.signer(), reference.owner());
     }
 }
 

@@ -5,6 +5,7 @@ use homing_core::dht::wire;
 use homing_core::gossip;
 use homing_core::message::EndpointProof;
 use homing_core::messages::wire as mail;
+use homing_core::references::wire as note;
 use homing_core::session::frame::{self, Frames};
 use homing_core::session::limits::{DETACHED_MAX, REPLAY_BYTES_MAX};
 use homing_core::session::{Delivery, Session};
@@ -17,6 +18,7 @@ pub const TARGETS: &[Target] = &[
     ("dht_message", dht_message),
     ("gossip_message", gossip_message),
     ("mail_message", mail_message),
+    ("reference_note", reference_note),
     ("session_frames", session_frames),
 ];
 
@@ -55,6 +57,13 @@ pub fn gossip_message(data: &[u8]) {
 pub fn mail_message(data: &[u8]) {
     if let Ok(message) = mail::decode(data) {
         assert_eq!(mail::decode(&mail::encode(&message)).as_ref(), Ok(&message));
+    }
+}
+
+/// What is said about references: the same.
+pub fn reference_note(data: &[u8]) {
+    if let Ok(note) = note::decode(data) {
+        assert_eq!(note::decode(&note::encode(&note)).as_ref(), Ok(&note));
     }
 }
 

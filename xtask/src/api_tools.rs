@@ -51,6 +51,32 @@ pub const CLIENTS: Environment = Environment {
     marks: &["bin/normalizer", "bin/httpx", "bin/websockets"],
 };
 
+/// An independent implementation of IPNS, for Node.js.
+const IPNS_FOLDER: &str = "ipns-tools";
+const IPNS_PACKAGES: [&str; 2] = ["ipns@10.1.6", "@libp2p/crypto@5"];
+/// Names its folder to the tests.
+pub const IPNS_VARIABLE: &str = "HOMING_IPNS_TOOLS";
+
+/// The folder of the IPNS implementation; without Node.js or a package index there is nothing in it.
+pub fn prepare_ipns(root: &Path, report: &mut Report) -> PathBuf {
+    let folder = run::target_dir(root).join(IPNS_FOLDER);
+    let is_whole = folder.join("node_modules/ipns/package.json").is_file();
+    if is_whole || !run::is_installed("node") || !run::is_installed("npm") {
+        return folder;
+    }
+    report.part(IPNS_FOLDER, || {
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.to_string_lossy().into_owned();
+        let quick = ["install", "--prefix", &path, "--no-audit", "--no-fund", "--fetch-retries=0"];
+        let args = [&quick[..], &IPNS_PACKAGES].concat();
+        if !run::program(root, "npm", &args).quiet()?.success {
+            println!("could not install {}: what needs it is skipped", IPNS_PACKAGES.join(", "));
+        }
+        Ok(Tally::default())
+    });
+    folder
+}
+
 /// The environment's folder; what could not be installed is not in it.
 pub fn prepare(root: &Path, environment: &Environment, report: &mut Report) -> PathBuf {
     let folder = run::target_dir(root).join(environment.name);

@@ -66,8 +66,10 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     prepare(root, &packages, &mut report);
     let environments = [api_tools::API, api_tools::AGENTS, api_tools::CLIENTS];
     let tools = environments.map(|e| (e.variable, api_tools::prepare(root, &e, &mut report)));
+    let ipns = api_tools::prepare_ipns(root, &mut report);
+    let ipns = (api_tools::IPNS_VARIABLE, ipns);
     let chain = (api_tools::CHAIN_VARIABLE, api_tools::prepare_chain(root, &mut report));
-    let tools = [&tools[..], &[chain]].concat();
+    let tools = [&tools[..], &[ipns, chain]].concat();
     report.part("release binary", || release(root, &binary));
     report.part("workspace tests", || workspace(root, &binary, &tools, has(LAB)));
     if extent == Extent::Full {

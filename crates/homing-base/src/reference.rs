@@ -8,7 +8,7 @@
 //! reference   = map { 1 IPNS key bstr 32 | 2 IPNS record bstr | 3 binding bstr? }           ≤ 10,752 B
 //! ```
 //! A binding says "this IPNS name is my reference NAME", so that a peer can find `agent/NAME` as well as
-//! `k51…`. One without a binding is a plain IPNS record. Normative: `spec/13-references.md`.
+//! `k51…`. One without a binding is a plain IPNS record. Normative: `spec/17-references.md`.
 //! Not here: the records ([`crate::ipns`]), when they are signed anew, where they are kept.
 
 use std::cmp::Ordering;

@@ -79,6 +79,7 @@ impl Node {
         self.agent_metrics(&mut text, &snapshot);
         self.dht_metrics(&mut text).await?;
         self.gossip_metrics(&mut text).await?;
+        self.reference_metrics(&mut text).await?;
         self.stream_metrics(&mut text);
         self.relay_metrics(&mut text);
         self.tun_metrics(&mut text);
@@ -236,6 +237,25 @@ impl Node {
         ];
         for (name, about, value) in counters {
             text.counter(&format!("homing_gossip_{name}"), about, value);
+        }
+        Ok(())
+    }
+
+    /// Own references, and those kept for others; names have no characters that need escaping.
+    async fn reference_metrics(&self, text: &mut Text) -> Result<(), ApiError> {
+        let list = self.references().await?.references;
+        let (own, kept): (Vec<_>, Vec<_>) = list.iter().partition(|r| r.own);
+        text.gauge("homing_references", "References of this agent.", own.len());
+        text.gauge("homing_references_kept", "References kept alive for others.", kept.len());
+        let name = "homing_reference_remaining_seconds";
+        text.head(name, "gauge", "How long others can resolve it if nothing more happens.");
+        for r in own.iter().chain(&kept) {
+            let owner = u8::from(r.own);
+            let _ = writeln!(
+                text.0,
+                "{name}{{reference=\"{}\",own=\"{owner}\"}} {}",
+                r.reference, r.remaining_s
+            );
         }
         Ok(())
     }

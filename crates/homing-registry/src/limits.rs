@@ -50,3 +50,7 @@ pub const EVIDENCE_MAX: u32 = 8;
 /// How far a sequence may be ahead of the clock: sequences are milliseconds, and one from the far future
 /// would keep its identity from ever speaking again.
 pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// How long the DHT is asked for an IPNS record.
+pub const REFERENCE_LOOKUP_TIME: Duration = Duration::from_secs(5);
+/// The longest that an IPNS record may take to arrive.
+pub const REFERENCE_BODY_TIME: Duration = Duration::from_secs(10);

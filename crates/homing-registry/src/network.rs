@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use homing_base::{NodeId, Record, Service};
+use homing_base::{IpnsName, IpnsRecord, NodeId, Record, Service};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -112,6 +112,17 @@ pub trait Network: Send + Sync + 'static {
 
     /// Connected peers.
     async fn peers(&self) -> Vec<NetworkPeer>;
+
+    /// The newest valid record of an IPNS name, verified; `None`: nobody who was asked has one. A registry
+    /// without a network has nobody to ask.
+    async fn reference(&self, _name: &IpnsName, _timeout: Duration) -> Option<IpnsRecord> {
+        None
+    }
+
+    /// Stores a verified record; `false`: there is nowhere to store it.
+    async fn offer_reference(&self, _record: IpnsRecord) -> bool {
+        false
+    }
 
     /// Counts.
     async fn stats(&self) -> NetworkStats;

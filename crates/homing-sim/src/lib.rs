@@ -28,6 +28,7 @@ pub mod mailbox;
 pub mod nat;
 pub mod network;
 pub mod queue;
+pub mod references;
 pub mod run;
 pub mod scenario;
 pub mod shell;

@@ -7,7 +7,7 @@
 //! ```
 //! Read: V1+V2 and V2-only records of Ed25519 names. Written: V1+V2, so that every reader of the last years
 //! can follow. `signatureV1` is never believed. Which of two counts: [`IpnsRecord::precedence`]. After
-//! <https://specs.ipfs.tech/ipns/ipns-record/>; normative here: `spec/13-references.md`.
+//! <https://specs.ipfs.tech/ipns/ipns-record/>; normative here: `spec/17-references.md`.
 //! Not here: whose reference a name is ([`crate::reference`]), where records live.
 
 mod name;

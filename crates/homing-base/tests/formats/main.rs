@@ -6,8 +6,10 @@
 mod arbitrary;
 mod cbor;
 mod foreign_cose;
+mod foreign_ipns;
 mod identity;
 mod record;
+mod reference;
 mod relay;
 mod statement;
 mod text;

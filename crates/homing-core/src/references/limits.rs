@@ -39,6 +39,8 @@ pub const RESOLUTIONS_MAX: usize = 256;
 pub const ASKED_MAX: usize = 8;
 /// A peer that was asked and has not answered by then does not know.
 pub const PEER_PATIENCE: Duration = Duration::from_millis(700);
+/// When a peer has answered, the DHT is waited for this long.
+pub const DHT_PATIENCE: Duration = Duration::from_secs(2);
 /// A public node that asks the DHT for a neighbour answers by then.
 pub const ERRAND_PATIENCE: Duration = Duration::from_secs(3);
 /// Questions of neighbours that a public node asks the DHT at once.

@@ -26,7 +26,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::io::{
-    Answer, Failure, ReferenceCommand, ReferenceEvent, ReferenceSettings, ReferenceView,
+    Answer, Failure, Kind, ReferenceCommand, ReferenceEvent, ReferenceSettings, ReferenceView,
     ReferenceWrite, RequestId, Slot, StoredReferences,
 };
 use kept::Known;
@@ -228,7 +228,12 @@ impl References {
         let of_slot =
             |r: &&Reference| Slot::reference(r) == *slot || Slot::reference(&r.unbound()) == *slot;
         let known = self.known.get(slot).and_then(|k| k.known.reference.as_ref());
-        own.filter(of_slot).max_by(|a, b| a.precedence(b)).or(known)
+        // A bound one that is held also answers for its IPNS name.
+        let named =
+            |r: &&Reference| slot.kind == Kind::Reference && r.record.name().point() == slot.key;
+        let mut held = self.known.values().filter_map(|k| k.known.reference.as_ref());
+        let newest = own.filter(of_slot).max_by(|a, b| a.precedence(b));
+        newest.or(known).or_else(|| held.find(named))
     }
 
     /// Notes that were refused since the start.

@@ -10,7 +10,9 @@ use std::time::Duration;
 use homing_base::{Mono, NodeId, Now, Reference};
 use minicbor::bytes::ByteVec;
 
-use super::limits::{ASKED_MAX, ERRAND_PATIENCE, ERRANDS_MAX, PEER_PATIENCE, RESOLUTIONS_MAX};
+use super::limits::{
+    ASKED_MAX, DHT_PATIENCE, ERRAND_PATIENCE, ERRANDS_MAX, PEER_PATIENCE, RESOLUTIONS_MAX,
+};
 use super::wire::{Answer as NoteAnswer, Ask, Note, slot};
 use super::{References, ReferencesOutput, Standing};
 use crate::io::{Answer, Failure, Layer, ReferenceKey, ReferenceResolution, RequestId, Slot};
@@ -29,14 +31,21 @@ pub(super) struct Resolution {
     best: Option<(Reference, Layer)>,
     /// Peers that had the newest.
     peers: BTreeSet<NodeId>,
+    /// The owner itself has answered.
+    owner_told: bool,
 }
 
 impl Resolution {
     pub(super) fn deadline(&self) -> Mono {
-        if self.replicas.is_none() {
-            return self.ends;
-        }
-        let patience = if self.best.is_some() { PEER_PATIENCE } else { ERRAND_PATIENCE };
+        let told = !self.peers.is_empty();
+        let patience = match (self.replicas.is_some(), self.best.is_some()) {
+            // Nobody knows better than the owner: the DHT is only asked who agrees.
+            (false, true) if self.owner_told => PEER_PATIENCE,
+            (false, true) if told => DHT_PATIENCE,
+            (false, _) => return self.ends,
+            (true, true) => PEER_PATIENCE,
+            (true, false) => ERRAND_PATIENCE,
+        };
         self.started.after(patience).min(self.ends)
     }
 
@@ -87,6 +96,7 @@ impl References {
             replicas: None,
             best: None,
             peers: BTreeSet::new(),
+            owner_told: false,
         };
         if let Some(known) = self.newest(&place).cloned() {
             resolution.learn(&known, Layer::Local, None);
@@ -142,6 +152,8 @@ impl References {
             let wanted = resolution.key.slot();
             if let Some(reference) = in_slot(reference, wanted) {
                 resolution.learn(&reference, Layer::Neighbours, Some(from));
+                let owner = reference.owner().map(|(owner, _)| owner);
+                resolution.owner_told |= owner == Some(from);
             }
             return self.finish_resolutions(now);
         }

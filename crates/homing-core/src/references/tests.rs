@@ -361,7 +361,7 @@ fn bounds_are_refused_and_change_nothing() {
         assert!(matches!(owner.command(at(0), bad), Err(Failure::Invalid(_))));
     }
     assert!(owner.views(at(0)).is_empty() && owner.poll_output().is_none());
-    assert_eq!(owner.command(at(0), ReferenceCommand::Renew(name())).is_err(), true);
+    assert!(owner.command(at(0), ReferenceCommand::Renew(name())).is_err());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! 3 Ask    {1 id, 2 kind, 3 key}            "what is the newest?"
 //! 4 Answer {1 id, 2 reference?}
 //! ```
-//! Normative: `spec/13-references.md`.
+//! Normative: `spec/17-references.md`.
 
 use homing_base::cbor::{self, CborError};
 use homing_base::limits::{MESSAGE_BYTES_MAX, REFERENCE_BYTES_MAX};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use homing_api::{ApiError, Code};
-use homing_base::{NodeId, Record, Service};
+use homing_base::{IpnsName, IpnsRecord, NodeId, Record, Reference, Service};
 use homing_core::io::{self, PeerRef, TrustState};
 use homing_core::view::PeerView;
 use homing_core::{Agent, Answer, Command, Failure};
@@ -118,6 +118,21 @@ impl Network for NodeNetwork {
     async fn peers(&self) -> Vec<NetworkPeer> {
         let connected = self.views().await.into_iter().filter(|p| !p.links.is_empty());
         connected.map(|p| summary(&p)).collect()
+    }
+
+    async fn reference(&self, name: &IpnsName, timeout: Duration) -> Option<IpnsRecord> {
+        let key = io::ReferenceKey::Ipns(*name);
+        let command = Command::ResolveReference { key, timeout };
+        match self.node().ok()?.raw_command(command).await {
+            Ok(Ok(Answer::ReferenceResolved(found))) => Some(found.reference.record),
+            _ => None,
+        }
+    }
+
+    async fn offer_reference(&self, record: IpnsRecord) -> bool {
+        let reference = Reference { record, binding: None };
+        let Ok(node) = self.node() else { return false };
+        node.offer_reference(reference).await.is_ok()
     }
 
     async fn stats(&self) -> NetworkStats {

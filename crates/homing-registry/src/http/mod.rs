@@ -26,6 +26,7 @@ mod health;
 mod heartbeat;
 mod hosts;
 mod hot;
+mod ipns;
 mod limiter;
 mod lookup;
 mod mcp;

@@ -7,8 +7,8 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::openapi::{self, SchemaOf, of};
 use super::{
-    App, ard, card, directory, entities, events, health, heartbeat, mcp, metrics, owners, page,
-    search, views,
+    App, ard, card, directory, entities, events, health, heartbeat, ipns, mcp, metrics, owners,
+    page, search, views,
 };
 
 /// One operation.
@@ -146,6 +146,7 @@ const fn segment(name: &'static str, about: &'static str) -> Param {
 const ID: Param = segment("id", "A node ID (64 hexadecimal digits), an address (fd…) or a name");
 const OWN_ID: Param = segment("id", "The node ID or address of the identity that signed");
 const NAME: Param = segment("name", "A name: a DNS label");
+const IPNS_NAME: Param = segment("name", "An IPNS name: CIDv1 of an Ed25519 key, k51…");
 const LIMIT: Param = query(
     "limit",
     r#"{"type":"integer","minimum":1,"maximum":200}"#,
@@ -416,6 +417,25 @@ fn other_formats() -> Vec<Operation> {
         .params(&[server, segment("version", "`latest`, or a version of the list"), DELETED])
         .answers(200, "The server", JSON, of::<mcp::ServerResponse>)
         .refuses(&[404]),
+        Operation::get("/routing/v1/ipns/{name}", "ipnsRecord", get(ipns::read))
+            .about("IPFS delegated routing", "The newest record of an IPNS name")
+            .detail("Asks the node's references and the DHT. The answer is the signed record, verified here; verify it again against the name.")
+            .params(&[IPNS_NAME])
+            .answers(200, "The record", ipns::IPNS_RECORD, openapi::bytes)
+            .with(&[
+                ETAG,
+                ("Cache-Control", "The record's TTL, never past its end"),
+                ("Expires", "The record's end"),
+            ])
+            .unchanged()
+            .refuses(&[404, 406]),
+        Operation::new(Method::PUT, "/routing/v1/ipns/{name}", "putIpnsRecord", put(ipns::write))
+            .about("IPFS delegated routing", "Takes the record of an IPNS name")
+            .detail("Stored in the DHT. Only the key that the name contains can have signed it; an older record than the known one is refused.")
+            .params(&[IPNS_NAME])
+            .takes(ipns::IPNS_RECORD, openapi::bytes)
+            .answers(200, "Taken", "text/plain", openapi::text)
+            .refuses(&[406, 409]),
     ]
 }
 

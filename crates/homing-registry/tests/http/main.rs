@@ -12,6 +12,7 @@ mod formats;
 mod guarding;
 #[path = "../gzip/mod.rs"]
 mod gzip;
+mod ipns;
 mod outside;
 mod owners;
 mod support;

@@ -1,0 +1,99 @@
+//! IPNS records of another implementation: committed ones, and js-ipns itself, when it is there.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use homing_base::ipns::{IpnsContent, validity_text};
+use homing_base::{IpnsError, IpnsName, IpnsRecord, Now, Wall};
+use serde_json::Value;
+
+use crate::arbitrary::key;
+
+/// Where `cargo xtask test` puts it.
+const TOOLS: &str = "HOMING_IPNS_TOOLS";
+const SCRIPT: &str = include_str!("foreign_ipns.mjs");
+
+fn bytes(value: &Value) -> Vec<u8> {
+    data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+}
+
+/// 2026-11-21, after the committed records were made.
+fn now() -> Now {
+    Now { mono: Default::default(), wall: Wall(1_795_300_000_000) }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test reads its vectors")]
+fn committed() -> Value {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/ipns-foreign.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn records_of_another_implementation_are_read_and_tampered_ones_refused() {
+    let page = committed();
+    let name: IpnsName = page["name"].as_str().unwrap().parse().unwrap();
+    assert_eq!(name, IpnsName::of(key(7).public()));
+    let other = IpnsName::of(key(8).public());
+    for vector in page["records"].as_array().unwrap() {
+        let bytes = bytes(&vector["hex"]);
+        let record = IpnsRecord::verify(&bytes, &name, now()).unwrap();
+        assert_eq!(Some(record.value_text().as_str()), page["value"].as_str());
+        assert_eq!(Some(record.sequence), vector["sequence"].as_u64());
+        let foreign = IpnsRecord::verify(&bytes, &other, now());
+        assert_eq!(foreign, Err(IpnsError::Signature { name: other }));
+        let late = Now { wall: record.ends(), ..now() };
+        let late = IpnsRecord::verify(&bytes, &name, late);
+        assert!(matches!(late, Err(IpnsError::Expired { .. })), "{late:?}");
+        let mut refused = 0;
+        for at in 0..bytes.len() {
+            let mut tampered = bytes.clone();
+            tampered[at] ^= 1;
+            match IpnsRecord::verify(&tampered, &name, now()) {
+                Ok(read) => assert_eq!(*read, *record, "byte {at}"),
+                Err(_) => refused += 1,
+            }
+        }
+        // All but the V1 signature, which nobody believes.
+        assert!(refused >= bytes.len() - 70, "{refused} of {}", bytes.len());
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it runs another program")]
+fn js_ipns_accepts_our_records_and_we_accept_its() {
+    let tools = std::env::var_os(TOOLS).map(PathBuf::from);
+    let Some(tools) = tools.filter(|t| t.join("node_modules/ipns/package.json").is_file()) else {
+        return println!("SKIPPED: js-ipns: {TOOLS} names no folder with node_modules/ipns");
+    };
+    let script = tools.join("foreign_ipns.mjs");
+    std::fs::write(&script, SCRIPT).unwrap();
+    let (name, wrong) = (IpnsName::of(key(7).public()), IpnsName::of(key(8).public()));
+    let content = |ends: u64| IpnsContent {
+        value: b"/ipfs/bafkqaaa".to_vec(),
+        sequence: 41,
+        validity: validity_text(Wall(ends)),
+        ttl: Duration::from_secs(300),
+    };
+    let (valid, ended) = (4_000_000_000_000, 1_000_000_000_000);
+    let hex = |ends| data_encoding::HEXLOWER.encode(content(ends).sign(&key(7)).unwrap().bytes());
+    let ask = serde_json::json!({
+        "name": name.to_string(), "wrong": wrong.to_string(),
+        "record": hex(valid), "expired": hex(ended), "seed": "07".repeat(32),
+    });
+    let mut child = Command::new("node");
+    child.arg(&script).arg(ask.to_string()).stderr(Stdio::inherit());
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["accepted"], true, "{said}");
+    assert_eq!((&said["value"], &said["sequence"]), (&"/ipfs/bafkqaaa".into(), &"41".into()));
+    for refused in ["wrong_key", "expired", "tampered", "oversized"] {
+        assert_eq!(said["refused"][refused], true, "{refused}: {said}");
+    }
+    for form in ["v1v2", "v2"] {
+        let record = IpnsRecord::verify(&bytes(&said[form]), &name, now()).unwrap();
+        assert_eq!((record.sequence, record.ttl), (42, Duration::from_secs(300)));
+    }
+}
