@@ -10,6 +10,9 @@
 //! node for the hash of block `n`. A token is complete with the certificate of an authority that the auditor trusts.
 //! Normative: `spec/15-anchors.md`.
 
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
 use homing_base::cbor;
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
@@ -126,6 +129,28 @@ impl Evidence {
             Self::TimeStamp(token) => Wire { evm: None, time_stamp: Some(token) },
         };
         cbor::encode(&wire)
+    }
+
+    /// As the fields of an anchor in a bundle: `evidence`, base64.
+    #[must_use]
+    pub fn to_body(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([("evidence".to_owned(), BASE64.encode(&self.to_bytes()))])
+    }
+
+    /// From the fields of an anchor in a bundle. Fields that are not known are left alone.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Format`].
+    pub fn from_body(kind: &str, body: &BTreeMap<String, String>) -> Result<Self, EvidenceError> {
+        let wrong = |what: &str| EvidenceError::Format(what.to_owned());
+        let text = body.get("evidence").ok_or_else(|| wrong("the anchor has no evidence"))?;
+        let bytes =
+            BASE64.decode(text.as_bytes()).map_err(|_| wrong("the evidence is not base64"))?;
+        let evidence = Self::from_bytes(&bytes)?;
+        match evidence.kind() == kind {
+            true => Ok(evidence),
+            false => Err(wrong("the evidence is of another type than the anchor says")),
+        }
     }
 
     /// Reads evidence. Nothing in it is checked yet.

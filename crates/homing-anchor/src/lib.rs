@@ -97,6 +97,23 @@ pub enum Hold {
     Reading,
 }
 
+impl std::fmt::Display for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fee { asked, ceiling } => {
+                write!(
+                    f,
+                    "the chain asks for {asked} wei per gas, `audit.anchor.max_fee_gwei` allows {ceiling}"
+                )
+            }
+            Self::ForeignTransaction => {
+                f.write_str("another transaction of this account is under way")
+            }
+            Self::Reading => f.write_str("past events of the contract are being read"),
+        }
+    }
+}
+
 /// Somewhere outside that keeps marks.
 #[async_trait]
 pub trait Anchor: Send {

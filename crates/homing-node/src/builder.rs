@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::VERSION;
+use crate::anchoring::AnchorWatch;
 use crate::api::{self, ApiSocket};
 use crate::audit::AuditRoom;
 use crate::clock::Clock;
@@ -303,6 +304,7 @@ impl Ground {
             heard,
             health,
             mailroom,
+            anchored: AnchorWatch::default(),
             store_counts: driver.store_counts.clone(),
             relay,
             registry,
@@ -323,6 +325,7 @@ impl Ground {
         if node.shared.config.content.serve {
             tokio::spawn(node.clone().serve_content());
         }
+        tokio::spawn(node.clone().anchor_audit());
         if let (Some(role), Some(prepared)) = (&node.shared.registry, prepared) {
             drop(prepared.serve(&node, role));
         }

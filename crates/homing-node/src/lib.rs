@@ -12,6 +12,7 @@
 //!
 //! Two rules that a test holds: only `driver.rs` performs outputs, only `clock.rs` reads time.
 
+pub mod anchoring;
 mod api;
 mod audit;
 pub mod builder;

@@ -83,8 +83,21 @@ impl Node {
         self.stream_metrics(&mut text);
         self.relay_metrics(&mut text);
         self.tun_metrics(&mut text);
+        self.anchor_metrics(&mut text, now);
         process_metrics(&mut text);
         Ok(text.0)
+    }
+
+    fn anchor_metrics(&self, text: &mut Text, now: Now) {
+        let Some(w) = self.shared.anchored.waiting() else { return };
+        let lag = w.since_ms.map_or(0, |since| now.wall.0.saturating_sub(since) / 1_000);
+        text.gauge("homing_anchor_waiting", "Entries or updates not anchored yet.", w.entries);
+        text.gauge("homing_anchor_lag_seconds", "Age of the oldest of them.", lag);
+        text.counter("homing_anchor_confirmed_total", "Anchors that are final.", w.marks);
+        text.counter("homing_anchor_sent_total", "Transactions and requests.", w.sent);
+        text.counter("homing_anchor_removed_total", "Anchors a chain took back.", w.removed);
+        text.counter("homing_anchor_reverted_total", "Transactions without effect.", w.reverted);
+        text.counter("homing_anchor_duplicates_total", "Updates anchored twice.", w.duplicates);
     }
 
     fn agent_metrics(&self, text: &mut Text, snapshot: &Snapshot) {

@@ -14,6 +14,7 @@ use homing_core::io::{DialTarget, PeerRef};
 use homing_core::{Agent, Answer, Command, Failure};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::anchoring::AnchorWatch;
 use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::config::{Config, Setting};
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) health: Arc<Health>,
     /// Messages that arrive, and what became of those that were sent.
     pub(crate) mailroom: Arc<Mailroom>,
+    /// How far behind the log's anchors are.
+    pub(crate) anchored: AnchorWatch,
     pub(crate) store_counts: Arc<StoreCounts>,
     pub(crate) relay: Option<Arc<RelayRole>>,
     pub(crate) registry: Option<RegistryRole>,

@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "homing-base",
             "homing-core",
+            "homing-anchor",
             "homing-api",
             "homing-audit",
             "homing-registry",
@@ -30,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "homing-base",
             "homing-core",
+            "homing-anchor",
             "homing-api",
             "homing-audit",
             "homing-registry",

@@ -150,8 +150,35 @@ impl Journal {
         if first > next {
             return Err(JournalError::Gap { expected: next, got: first });
         }
-        let new =
-            updates.get(usize::try_from(next - first).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let known = usize::try_from(next - first).unwrap_or(usize::MAX);
+        let new = updates.get(known..).unwrap_or_default().iter();
+        self.insert_updates(new.map(|update| (None, *update)).collect(), None, now_ms)
+    }
+
+    /// Asks for the updates that were found in the log's entries up to, not including, `entries`: each with its entry's number.
+    /// Durable in one step with how far the log was read.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`] at the limit; then nothing changed.
+    pub fn want_entries(
+        &mut self,
+        entries: u64,
+        updates: &[(u64, Update)],
+        now_ms: u64,
+    ) -> Result<(), JournalError> {
+        let read = self.entries_read()?;
+        let new = updates.iter().filter(|(entry, _)| *entry >= read);
+        let new = new.map(|(entry, update)| (Some(*entry), *update)).collect();
+        self.insert_updates(new, Some(entries.max(read)), now_ms)
+    }
+
+    fn insert_updates(
+        &mut self,
+        new: Vec<(Option<u64>, Update)>,
+        entries: Option<u64>,
+        now_ms: u64,
+    ) -> Result<(), JournalError> {
+        let next = self.updates_wanted()?;
         let waiting = next.saturating_sub(self.reached(false, true)?);
         if waiting + new.len() as u64 > UPDATES_WAITING_MAX {
             return Err(JournalError::Full { max: UPDATES_WAITING_MAX });
@@ -159,14 +186,35 @@ impl Journal {
         let path = self.path.clone();
         let failed = |e| sqlite(&path, e);
         let transaction = self.connection.transaction().map_err(failed)?;
-        for (number, update) in (next..).zip(new) {
-            let insert = "INSERT INTO updates (number, body, added_ms) VALUES (?1, ?2, ?3)";
-            let values = params![int(number), update_bytes(update), int(now_ms)];
+        for (number, (entry, update)) in (next..).zip(&new) {
+            let insert =
+                "INSERT INTO updates (number, entry, body, added_ms) VALUES (?1, ?2, ?3, ?4)";
+            let values = params![int(number), entry.map(int), update_bytes(update), int(now_ms)];
             transaction.execute(insert, values).map_err(failed)?;
         }
-        let count = next + new.len() as u64;
-        schema::set_number(&transaction, "updates", count).map_err(failed)?;
+        schema::set_number(&transaction, "updates", next + new.len() as u64).map_err(failed)?;
+        if let Some(entries) = entries {
+            schema::set_number(&transaction, "entries", entries).map_err(failed)?;
+        }
         transaction.commit().map_err(failed)
+    }
+
+    /// How many entries of the log were looked at for updates.
+    ///
+    /// # Errors
+    /// [`JournalError::Sqlite`].
+    pub fn entries_read(&self) -> Result<u64, JournalError> {
+        self.number("entries")
+    }
+
+    /// The number of the update in entry `index` of the log.
+    ///
+    /// # Errors
+    /// [`JournalError::Sqlite`].
+    pub fn update_of_entry(&self, index: u64) -> Result<Option<u64>, JournalError> {
+        let sql = "SELECT number FROM updates WHERE entry = ?1";
+        let found: Option<i64> = self.one(sql, [int(index)], |row| row.get(0))?;
+        Ok(found.map(uint))
     }
 
     /// How many updates were asked for since the log began.

@@ -181,6 +181,7 @@ impl Layers {
             },
             dns: self.dns()?,
             tun: self.tun()?,
+            anchor: self.anchor()?,
             gossip: GossipConfig { enabled: self.bool("gossip.enabled") },
             messages: MessagesConfig {
                 file_bytes_max: self.number("messages.file_bytes_max", 0, 1 << 50)?,

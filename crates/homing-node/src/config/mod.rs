@@ -8,6 +8,7 @@
 //! "default". Not here: `HOMING_HOME`, `HOMING_SOCKET` and `HOMING_IDENTITY`, which say where the
 //! files are ([`crate::home`]).
 
+pub(crate) mod anchor;
 mod dht;
 mod dns;
 mod error;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use homing_base::{Name, NodeId, RelayRef, Service};
 use homing_core::io::PeerHint;
 
+pub use anchor::{AnchorConfig, AnchorKind, contract};
 pub use dht::{DhtConfig, DhtServer};
 pub use dns::{DnsConfig, DnsScope};
 pub use error::ConfigError;
@@ -70,6 +72,8 @@ pub struct Config {
     pub dht: DhtConfig,
     /// The audit log.
     pub audit: AuditConfig,
+    /// Where the audit log is anchored; `None`: nowhere.
+    pub anchor: Option<AnchorConfig>,
     /// Gossip.
     pub gossip: GossipConfig,
     /// Messages between agents.

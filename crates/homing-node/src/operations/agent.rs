@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::network_of;
 use crate::VERSION;
+use crate::config::anchor::without_path;
 use crate::config::registry::without_password;
 use crate::config::{Origin, Setting, Value};
 use crate::dns::DnsRole;
@@ -177,6 +178,7 @@ fn config_value(setting: &Setting) -> ConfigValue {
         Some(Value::Text(url)) if setting.key == "registry.database" => {
             json!(without_password(url))
         }
+        Some(Value::Text(url)) if setting.key == "audit.anchor.url" => json!(without_path(url)),
         None => serde_json::Value::Null,
         Some(Value::Text(text)) => json!(text),
         Some(Value::Bool(value)) => json!(value),
