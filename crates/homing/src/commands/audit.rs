@@ -1,6 +1,7 @@
 //! `homing audit` and `homing verify`: the log is read from its files, so that both work with a daemon and
 //! without one, here and on an auditor's machine.
 
+mod anchor;
 mod view;
 
 use std::io::Read;
@@ -69,6 +70,15 @@ enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
+    /// How far the log is anchored outside, and anchoring it at once
+    #[command(
+        arg_required_else_help = true,
+        after_help = "Examples:\n  homing audit anchor status\n  homing audit anchor now"
+    )]
+    Anchor {
+        #[command(subcommand)]
+        command: anchor::AnchorCommand,
+    },
     /// Write the log as files that standard tools read (C2SP tlog-tiles)
     #[command(
         after_help = "Examples:\n  homing audit export ./log\n  homing audit export /srv/www/log"
@@ -95,17 +105,19 @@ struct LogArgs {
     follow: bool,
 }
 
-/// Check an offline proof: no daemon, no network
+/// Check an offline proof: no daemon and, without --rpc, no network
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  homing verify entry-17.json\n  homing audit prove 17 | homing verify - --json"
+    after_help = "Examples:\n  homing verify entry-17.json\n  homing audit prove 17 | homing verify - --json\n  homing verify entry-17.json --rpc https://rpc.example --contract 0x5fbdb2315678afecb367f032d93f642f64180aa3"
 )]
 pub(crate) struct VerifyArgs {
     /// The proof, or - for standard input
     bundle: PathBuf,
+    #[command(flatten)]
+    anchors: anchor::AuditorArgs,
 }
 
-pub(crate) fn run(session: &Session, args: AuditArgs) -> Outcome {
+pub(crate) async fn run(session: &Session, args: AuditArgs) -> Outcome {
     match args.command {
         AuditCommand::Log(args) => log(session, &args),
         AuditCommand::Verify { dir } => verify_log(session, dir.as_deref()),
@@ -113,6 +125,7 @@ pub(crate) fn run(session: &Session, args: AuditArgs) -> Outcome {
             let all = LogArgs { subject: Some(subject), kind: None, since: None, follow: false };
             log(session, &all)
         }
+        AuditCommand::Anchor { command } => anchor::run(session, &command).await,
         AuditCommand::Prove { id, to } => prove(session, id, to.as_deref()),
         AuditCommand::Export { dir } => export_log(session, &dir),
     }
@@ -212,7 +225,9 @@ fn verify_log(session: &Session, dir: Option<&Path>) -> Outcome {
 }
 
 fn prove(session: &Session, id: u64, to: Option<&Path>) -> Outcome {
-    let bundle = reader(session)?.prove(id).map_err(|error| told(&error))?;
+    let mut reader = reader(session)?;
+    let mut bundle = reader.prove(id).map_err(|error| told(&error))?;
+    anchor::add(session, &mut reader, id, &mut bundle)?;
     let json = serde_json::to_string_pretty(&bundle).expect("our types serialise") + "\n";
     match to {
         None => output::print(&json),
@@ -236,7 +251,7 @@ fn export_log(session: &Session, dir: &Path) -> Outcome {
 }
 
 /// `homing verify`.
-pub(crate) fn verify(session: &Session, args: &VerifyArgs) -> Outcome {
+pub(crate) async fn verify(session: &Session, args: &VerifyArgs) -> Outcome {
     let bytes = read_bundle(&args.bundle)?;
     let what = args.bundle.display();
     let invalid = |why: String| {
@@ -247,7 +262,8 @@ pub(crate) fn verify(session: &Session, args: &VerifyArgs) -> Outcome {
     let bundle: ProofBundle =
         serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
     let verified = bundle.verify().map_err(|error| invalid(error.to_string()))?;
-    let view = VerifiedView::new(&verified, &bundle);
+    let anchors = anchor::check(&args.anchors, &bundle, &verified).await?;
+    let view = VerifiedView::new(&verified, anchors);
     session.out.result(&view, || vec![view.entry.subject.clone()], || view.text());
     Ok(OK)
 }

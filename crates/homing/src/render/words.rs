@@ -61,7 +61,11 @@ pub(crate) fn services(services: &Option<Vec<Service>>) -> String {
 
 /// `1 node`, `2 nodes`.
 pub(crate) fn count(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    match (count, what.strip_suffix('y')) {
+        (1, _) => format!("{count} {what}"),
+        (_, Some(start)) => format!("{count} {start}ies"),
+        (_, None) => format!("{count} {what}s"),
+    }
 }
 
 fn list(services: &[Service]) -> String {

@@ -7,9 +7,10 @@ use homing_api::Stamp;
 use homing_audit::{Exported, Reviewed};
 use homing_base::{NodeId, Wall};
 use homing_core::audit::bundle::Verified;
-use homing_core::audit::{EntryError, Fact, Hash, NoteKey, ProofBundle};
+use homing_core::audit::{EntryError, Fact, Hash, NoteKey};
 use serde::Serialize;
 
+use super::anchor::AnchorView;
 use crate::render::table::Table;
 use crate::render::{fields, words};
 use crate::session::Session;
@@ -204,21 +205,12 @@ struct CosignedView {
     time: Stamp,
 }
 
-#[derive(Debug, Serialize)]
-struct AnchorView {
-    #[serde(rename = "type")]
-    kind: String,
-    size: u64,
-}
-
 impl VerifiedView {
-    pub(super) fn new(verified: &Verified, bundle: &ProofBundle) -> Self {
+    pub(super) fn new(verified: &Verified, anchors: Vec<AnchorView>) -> Self {
         let cosigned = verified.cosignatures.iter().map(|(witness, cosignature)| {
             let time = Stamp::from(Wall(cosignature.time.saturating_mul(1_000)));
             CosignedView { witness: *witness, time }
         });
-        let anchors = bundle.anchors.iter().zip(&verified.anchored);
-        let anchors = anchors.map(|(a, head)| AnchorView { kind: a.kind.clone(), size: head.size });
         Self {
             schema: "homing.audit_verified/v1",
             entry: EntryView::of(verified.index, &verified.entry),
@@ -226,7 +218,7 @@ impl VerifiedView {
             origin: verified.checkpoint.origin.clone(),
             size: verified.checkpoint.size,
             cosigned: cosigned.collect(),
-            anchors: anchors.collect(),
+            anchors,
         }
     }
 
@@ -239,6 +231,10 @@ impl VerifiedView {
                 who.collect::<Vec<_>>().join(", ")
             }
         };
+        let anchored = match self.anchors.as_slice() {
+            [] => "nowhere".into(),
+            anchors => anchors.iter().map(AnchorView::text).collect::<Vec<_>>().join("; "),
+        };
         fields(&[
             ("proven", format!("entry {} of {}", entry.index, self.size)),
             ("says", format!("{}: {}", entry.kind(), entry.what())),
@@ -247,6 +243,7 @@ impl VerifiedView {
             ("at", format!("{} by its own clock", entry.wall)),
             ("log", format!("{} of {}", self.origin, self.owner)),
             ("cosigned by", cosigned),
+            ("anchored", anchored),
         ])
     }
 }
