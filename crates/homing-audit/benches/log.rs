@@ -113,7 +113,9 @@ fn single(log: &Log) {
     for n in 0..2_000 {
         let (sender, acked) = mpsc::channel();
         let begun = Instant::now();
-        log.record(Wall(BEGUN.0 + n), fact(n), move |ack| drop(sender.send(ack.unwrap().size)));
+        log.record(Wall(BEGUN.0 + n), fact(n), move |ack| {
+            let _ = sender.send(ack.unwrap().size);
+        });
         acked.recv().unwrap();
         waits.push(begun.elapsed());
     }
