@@ -148,7 +148,7 @@ impl ReviewView {
 
     pub(super) fn text(&self) -> String {
         fields(&[
-            ("verified", format!("{} in {} s", words::count(self.entries, "entry"), self.seconds)),
+            ("verified", format!("{} entries in {} s", self.entries, self.seconds)),
             ("log", self.origin.clone()),
             ("owner", self.owner.to_string()),
             ("root", self.root.clone()),
