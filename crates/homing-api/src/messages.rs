@@ -205,6 +205,9 @@ pub struct InboxList {
     pub schema: Schema<InboxList>,
     /// The messages.
     pub messages: Vec<InboxMessage>,
+    /// Files that are offered and not here yet; they are fetched from now on, however large.
+    #[serde(default)]
+    pub fetching: u64,
 }
 
 /// First event of a stream of messages: from now on nothing is missed.

@@ -10,7 +10,7 @@
 //! ends:     GET /v1/streams/{id} → StreamOutcome: a socket cannot tell "ended" from "broken", this can
 //!           POST /v1/streams/{id}/abort: nor can closing one
 //! ```
-//! The last 1,024 outcomes are remembered. A number is not used again by a later run of the daemon.
+//! The last 8,192 outcomes are remembered. A number is not used again by a later run of the daemon.
 
 use homing_base::Service;
 use serde::{Deserialize, Serialize};

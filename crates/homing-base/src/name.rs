@@ -103,6 +103,8 @@ impl Service {
     pub const CONTENT: &str = "content";
     /// Not a stream: the right to send messages to an agent.
     pub const MESSAGE: &str = "message";
+    /// Not a stream: the right to have pings answered.
+    pub const PING: &str = "ping";
     /// Not a stream: the right to subscribe to an agent's topics.
     pub const TOPIC: &str = "topic";
 

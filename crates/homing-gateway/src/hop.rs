@@ -19,8 +19,9 @@ pub fn of_request(
     dropped: impl Fn(&HeaderName) -> bool,
 ) -> Option<HeaderValue> {
     let upgrade = headers.get(UPGRADE).filter(|_| connection_names(headers, "upgrade")).cloned();
-    // HTTP/2 is had by speaking it; switching half-way would carry headers past this place.
-    let upgrade = upgrade.filter(|to| !to.as_bytes().to_ascii_lowercase().starts_with(b"h2c"));
+    // HTTP/2 is had by speaking it; switching half-way would carry headers past this place. It may stand anywhere in a
+    // list, and whoever answers chooses.
+    let upgrade = upgrade.filter(|to| to.to_str().is_ok_and(|to| !names_http2(to)));
     let trailers = headers.get_all(TE).iter().any(|te| lists(te, "trailers"));
     end_connection(headers);
     headers.remove(HTTP2_SETTINGS);
@@ -70,6 +71,11 @@ fn end_connection(headers: &mut HeaderMap) {
     for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
         headers.remove(name);
     }
+}
+
+fn names_http2(list: &str) -> bool {
+    let mut protocols = list.split(',').map(str::trim);
+    protocols.any(|to| to.get(..3).is_some_and(|to| to.eq_ignore_ascii_case("h2c")))
 }
 
 fn connection_names(headers: &HeaderMap, name: &str) -> bool {

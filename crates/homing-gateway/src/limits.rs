@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Connections at once. More wait in the kernel's queue; each holds at most two file descriptors.
-pub const CONNECTIONS_MAX: usize = 1_024;
+pub const CONNECTIONS_MAX: usize = 2_048;
 /// Bytes of a request's head; a longer one is answered 431. Twice what common servers take.
 pub const HEAD_BYTES_MAX: usize = 64 * 1_024;
 /// How long a request's head may take, also while a connection rests between requests.

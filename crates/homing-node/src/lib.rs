@@ -17,6 +17,7 @@ mod api;
 mod audit;
 pub mod builder;
 mod cards;
+pub mod child;
 pub mod clock;
 pub mod config;
 mod content;

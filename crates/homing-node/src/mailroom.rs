@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use homing_api::ApiError;
 use homing_base::{MessageId, NodeId, Topic};
 use homing_core::io::{Incoming, MessageCommand, MessageEvent};
+use homing_core::messages::wire::file_offer;
 use homing_core::{Agent, Command};
+use tokio::runtime::Handle;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::node::Node;
@@ -51,6 +53,10 @@ struct State {
     fetched: BTreeMap<MessageId, u64>,
     /// How many followers each topic has.
     followers: BTreeMap<Topic, usize>,
+    /// Who follows the inbox, by the sender that it wants; `None`: every one.
+    readers: BTreeMap<Option<NodeId>, usize>,
+    /// Files that somebody has asked for in this run, however large.
+    asked: BTreeSet<(NodeId, MessageId)>,
 }
 
 impl Default for Mailroom {
@@ -99,6 +105,29 @@ impl Mailroom {
         self.state().fetched.get(&id).copied().unwrap_or_default()
     }
 
+    /// Somebody looks at the inbox: files of these wait no longer at their senders.
+    pub(crate) fn ask_for(&self, offers: impl IntoIterator<Item = (NodeId, MessageId)>) {
+        self.state().asked.extend(offers);
+        self.offered.notify_one();
+    }
+
+    /// Of the files that are not here yet, those that are wanted now: small ones, and what somebody has asked for.
+    pub(crate) fn keep_wanted(&self, offers: &mut Vec<Incoming>, unasked_bytes_max: u64) {
+        let mut state = self.state();
+        let open: BTreeSet<_> = offers.iter().map(|offer| (offer.from, offer.parcel.id)).collect();
+        state.asked.retain(|key| open.contains(key));
+        let State { readers, asked, .. } = &mut *state;
+        for offer in offers.iter() {
+            if readers.contains_key(&None) || readers.contains_key(&Some(offer.from)) {
+                asked.insert((offer.from, offer.parcel.id));
+            }
+        }
+        offers.retain(|offer| {
+            let size = file_offer(&offer.parcel.body).map_or(0, |file| file.size);
+            size <= unasked_bytes_max || asked.contains(&(offer.from, offer.parcel.id))
+        });
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,6 +149,13 @@ impl Wanted {
             && message.is_complete()
     }
 
+    /// Files among it that are not here yet.
+    pub(crate) fn offered(&self, agent: &Agent) -> Vec<(NodeId, MessageId)> {
+        let open = agent.inbox().filter(|message| !message.is_complete());
+        let ours = open.filter(|message| self.from.is_none_or(|from| from == message.from));
+        ours.map(|message| (message.from, message.parcel.id)).collect()
+    }
+
     /// What of this is in the inbox.
     pub(crate) fn unread(&self, agent: &Agent) -> Vec<Incoming> {
         agent.inbox().filter(|message| self.fits(message)).cloned().collect()
@@ -134,6 +170,7 @@ pub(crate) struct Follower {
     ready: VecDeque<Incoming>,
     shown: BTreeSet<u64>,
     _listening: Option<Listening>,
+    _reading: Option<Reading>,
 }
 
 impl Follower {
@@ -143,6 +180,7 @@ impl Follower {
             Some(topic) => Some(Listening::begin(node, topic).await?),
             None => None,
         };
+        let reading = wanted.topic.is_none().then(|| Reading::begin(node, wanted.from));
         let mut follower = Self {
             node: node.clone(),
             wanted,
@@ -150,6 +188,7 @@ impl Follower {
             ready: VecDeque::new(),
             shown: BTreeSet::new(),
             _listening: listening,
+            _reading: reading,
         };
         follower.read_inbox().await?;
         Ok(follower)
@@ -191,16 +230,44 @@ impl Follower {
     }
 }
 
+/// Somebody here follows the inbox as long as this lives: what is offered meanwhile was asked for.
+struct Reading {
+    node: Node,
+    from: Option<NodeId>,
+}
+
+impl Reading {
+    fn begin(node: &Node, from: Option<NodeId>) -> Self {
+        *node.shared.mailroom.state().readers.entry(from).or_default() += 1;
+        node.shared.mailroom.offered.notify_one();
+        Self { node: node.clone(), from }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut state = self.node.shared.mailroom.state();
+        if let Some(count) = state.readers.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                state.readers.remove(&self.from);
+            }
+        }
+    }
+}
+
 /// Somebody here listens to a topic as long as this lives.
 struct Listening {
     node: Node,
     topic: Topic,
+    /// Whoever drops this need not be a task.
+    runtime: Handle,
 }
 
 impl Listening {
     async fn begin(node: &Node, topic: Topic) -> Result<Self, ApiError> {
         *node.shared.mailroom.state().followers.entry(topic.clone()).or_default() += 1;
-        let listening = Self { node: node.clone(), topic };
+        let listening = Self { node: node.clone(), topic, runtime: Handle::current() };
         listening.node.tell_listening().await?;
         Ok(listening)
     }
@@ -215,7 +282,7 @@ impl Drop for Listening {
             if *count == 0 {
                 state.followers.remove(&self.topic);
                 let node = self.node.clone();
-                tokio::spawn(async move { drop(node.tell_listening().await) });
+                self.runtime.spawn(async move { drop(node.tell_listening().await) });
             }
         }
     }

@@ -35,6 +35,10 @@ pub(crate) fn of_failure(what: &str, failure: &Failure, now: Wall) -> ApiError {
                 ))
                 .hint(format!("if that is right: homing name alias {name} {claimant}"))
         }
+        Failure::Unproven { endpoint } => ApiError::new(
+            Code::PeerNotTrusted,
+            format!("nobody has proven to be at endpoint {endpoint}"),
+        ),
         Failure::NotTrusted { state, .. } => not_trusted(what, *state),
         Failure::Refused { refusal, .. } => of_refusal(what, *refusal),
         Failure::ScopeDenied { service, scope, .. } => {

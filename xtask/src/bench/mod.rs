@@ -1,10 +1,10 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|audit|swarm]`, `… bench dht [ARGS]`,
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|expose|audit|swarm]`, `… bench dht [ARGS]`,
 //! `… bench congestion [SECONDS [ROUNDS]]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
 //! `registry` asks a registry over HTTP and registers with it, beside a bare axum route in the same process;
 //! `audit` appends to an audit log, proves and reviews it;
-//! `gateway` puts a request through the gateway beside a direct one;
+//! `gateway` puts a request through the gateway beside a direct one; `expose` does so through two real daemons;
 //! `agent` measures the release binary as a user meets it: start, memory, the gap of a move; `swarm` runs
 //! fifty daemons in one DHT and kills half of them (only when named); `dht` puts our DHT beside others and
 //! takes arguments of its own (see `bench/dht`). Not
@@ -37,10 +37,10 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         return congestion::measure(root, rest);
     }
     if let Some(unknown) = args.iter().find(|a| {
-        !["streams", "agent", "registry", "gateway", "audit", "swarm"].contains(&a.as_str())
+        !["streams", "agent", "registry", "gateway", "expose", "audit", "swarm"].contains(&a.as_str())
     }) {
         bail!(
-            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, audit, swarm, dht, \
+            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, expose, audit, swarm, dht, \
              congestion"
         );
     }
@@ -72,6 +72,13 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
     if wanted("gateway") {
         println!("== gateway: small requests over one connection, the service on the same machine");
         let bench = ["bench", "--quiet", "-p", "homing-gateway", "--bench", "overhead"];
+        good &= run::cargo(root, &bench).stream()?.success;
+    }
+    if wanted("expose") {
+        println!(
+            "== expose: small requests through two daemons, server and load on the same machine"
+        );
+        let bench = ["bench", "--quiet", "-p", "homing", "--bench", "expose"];
         good &= run::cargo(root, &bench).stream()?.success;
     }
     if args.iter().any(|a| a == "swarm") {

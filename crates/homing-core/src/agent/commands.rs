@@ -285,8 +285,8 @@ impl Agent {
     }
 
     fn authorize(&self, now: Now, endpoint: InstanceId, service: Service) -> Outcome {
-        let unknown = || Failure::NotFound { what: format!("endpoint {endpoint}"), asked: 0 };
-        let peer = self.admission.owner(endpoint).ok_or_else(unknown)?;
+        let unproven = Failure::Unproven { endpoint };
+        let peer = self.admission.owner(endpoint).ok_or(unproven)?;
         match self.trust.state(now, peer) {
             TrustState::Mutual => {}
             TrustState::Expired => {
@@ -294,13 +294,21 @@ impl Agent {
             }
             state => return Err(Failure::NotTrusted { peer, state }),
         }
-        let ours = self.trust.pair(peer).and_then(|p| p.ours.as_ref());
-        let scope = ours.map_or(Scope::Only([].into()), |s| s.scope());
-        if service.is_for_all_trusted() || scope.covers(&service) {
+        if self.allows(peer, &service) {
             Ok(Answer::Authorized { peer })
         } else {
-            Err(Failure::ScopeDenied { peer, service, scope })
+            Err(Failure::ScopeDenied { peer, service, scope: self.allowed(peer) })
         }
+    }
+
+    /// Whether what we granted to a peer covers a service.
+    pub(super) fn allows(&self, peer: NodeId, service: &Service) -> bool {
+        service.is_for_all_trusted() || self.allowed(peer).covers(service)
+    }
+
+    fn allowed(&self, peer: NodeId) -> Scope {
+        let ours = self.trust.pair(peer).and_then(|p| p.ours.as_ref());
+        ours.map_or(Scope::Only([].into()), |s| s.scope())
     }
 
     fn alias(&mut self, name: Name, peer: NodeId) -> Outcome {

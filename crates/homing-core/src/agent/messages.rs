@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use homing_base::limits::{DIRECT_ADDRESSES_MAX, RECORDS_PER_MESSAGE_MAX, RELAYS_MAX};
-use homing_base::{NodeId, Now};
+use homing_base::{NodeId, Now, Service};
 
 use super::{Agent, MainDoor};
 use crate::io::{Event, LinkId, Output, TrustState, Write};
@@ -189,10 +189,16 @@ impl Agent {
 
     fn on_echo(&mut self, now: Now, id: LinkId, peer: NodeId, token: u64) {
         let refused = match self.trust.state(now, peer) {
-            TrustState::Mutual => None,
+            TrustState::Mutual if self.allows(peer, &ping()) => None,
+            TrustState::Mutual => Some(Refusal::ScopeDenied),
             TrustState::Expired => Some(Refusal::TrustExpired),
             _ => Some(Refusal::NotTrusted),
         };
         self.send(id, Message::EchoReply(EchoReply { token, refused }));
     }
+}
+
+/// What a peer must be trusted for to have its echoes answered.
+fn ping() -> Service {
+    Service::PING.parse().expect("a service name")
 }

@@ -319,6 +319,11 @@ pub enum Failure {
         /// Who claims it now.
         claimant: NodeId,
     },
+    /// No identity has proven that this endpoint is its own.
+    Unproven {
+        /// The endpoint.
+        endpoint: InstanceId,
+    },
     /// No trust that would allow this.
     NotTrusted {
         /// The peer.

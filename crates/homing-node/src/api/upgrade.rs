@@ -92,7 +92,7 @@ pub(super) async fn outcome(
 ) -> Answer<StreamOutcome> {
     let entry = state.node.shared.streams.find(id).ok_or_else(|| {
         ApiError::new(Code::NotFound, format!("nothing is known about stream {id}"))
-            .why("the last 1,024 streams of this run are remembered")
+            .why("the last 8,192 streams of this run are remembered")
     })?;
     let (stream_state, error) = entry.state();
     Ok(Json(StreamOutcome {

@@ -89,6 +89,7 @@ keys! {
     "tun.name" Text "homing0" "name of that interface";
     "tun.mtu" Number "1280" "largest packet of that interface in bytes, 1280 to 1500";
     "messages.file_bytes_max" Number "1073741824" "the largest file that is fetched when a peer sends one";
+    "messages.unasked_bytes_max" Number "16777216" "a larger file waits at its sender until somebody here runs homing recv";
     "references.lifetime" Text "7d" "how long a published reference is valid without a renewal, 30s to 366d";
     "references.keep" List "" "references of others to keep alive, such as agent-b/planner/checkpoint or k51…";
     "references.keep_for_trusted" Bool "true" "keep alive what trusted peers ask this agent to keep";

@@ -185,6 +185,7 @@ impl Layers {
             gossip: GossipConfig { enabled: self.bool("gossip.enabled") },
             messages: MessagesConfig {
                 file_bytes_max: self.number("messages.file_bytes_max", 0, 1 << 50)?,
+                unasked_bytes_max: self.number("messages.unasked_bytes_max", 0, 1 << 50)?,
             },
             references: ReferencesConfig {
                 lifetime: self.one("references.lifetime", reference_lifetime)?,

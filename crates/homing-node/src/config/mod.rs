@@ -118,6 +118,9 @@ pub struct MessagesConfig {
     /// The largest file that is fetched when a trusted peer sends one, in bytes. Default 1 GiB: a peer must not
     /// fill the disk by mistake. 0: no files but empty ones.
     pub file_bytes_max: u64,
+    /// The largest file that is fetched before anybody has asked for messages, in bytes. Default 16 MiB: what
+    /// arrives while nobody looks (16 files per sender) stays small. 0: every file waits.
+    pub unasked_bytes_max: u64,
 }
 
 /// Mutable references.

@@ -173,9 +173,11 @@ mod tests {
             headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(of_request(&mut socket).unwrap(), "websocket");
         assert_eq!(names(&socket), ["connection", "upgrade"]);
-        let mut h2c = headers(&[("connection", "upgrade"), ("upgrade", "H2C")]);
-        assert_eq!(of_request(&mut h2c), None);
-        assert!(h2c.is_empty());
+        for list in ["H2C", "foo, h2c", "websocket,\th2c-14"] {
+            let mut h2c = headers(&[("connection", "upgrade"), ("upgrade", list)]);
+            assert_eq!(of_request(&mut h2c), None, "{list}");
+            assert!(h2c.is_empty());
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ pub(super) const SERVICES_MAX: usize = 256;
 /// Bytes of `services.json` that are read: every service with the longest command.
 pub(super) const FILE_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
 /// Streams of one service served at once; then the listener's backlog fills, then peers are refused.
-pub(super) const STREAMS_MAX: usize = 1_024;
+pub(super) const STREAMS_MAX: usize = 4_096;
+/// Of those, for one peer; more break at once, so that nobody takes the place of all others.
+pub(super) const STREAMS_PER_PEER_MAX: usize = STREAMS_MAX / 2;
 /// Requests of one HTTP/2 connection at once.
 pub(super) const REQUESTS_MAX: u32 = 256;
 /// Processes of all services at once.
@@ -28,6 +30,9 @@ pub(super) const FIRST_LINE_BYTES_MAX: usize = 8 * 1_024;
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A stream that says nothing for so long may wait for the target to speak first.
 pub(super) const SILENCE: Duration = Duration::from_millis(100);
+/// A stream of bytes on which neither side says anything for so long breaks: it holds a place. Shells and pools of
+/// database connections rest for hours.
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Reaching the target.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections to one target that are kept.
@@ -36,6 +41,8 @@ pub(super) const IDLE_CONNECTIONS_MAX: usize = 64;
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two signs of life on an HTTP/2 connection, and how long the answer may take.
 pub(super) const HTTP2_PING: Duration = Duration::from_secs(20);
+/// How long it is believed that a target speaks HTTP/2, or does not.
+pub(super) const HTTP2_ASKED_LIFE: Duration = Duration::from_secs(60);
 /// Entries of a directory that a listing shows.
 pub(super) const LISTING_ENTRIES_MAX: usize = 10_000;
 /// Bytes of a file that are read at once.

@@ -27,6 +27,7 @@ mod serve;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use homing_api::agent::Done;
@@ -36,6 +37,7 @@ use homing_api::{ApiError, Code, Schema, Stamp};
 use homing_base::Service;
 use homing_base::limits::SERVICES_MAX as RECORD_SERVICES_MAX;
 use homing_core::Command;
+use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use self::file::Entry;
@@ -51,6 +53,8 @@ pub(crate) struct Exposures {
     table: Mutex<BTreeMap<Service, Exposure>>,
     /// Why the file cannot be used; then nothing changes.
     damaged: Option<ApiError>,
+    /// Numbers of those that are held.
+    next_hold: AtomicU64,
     /// One change at a time, the file included.
     changing: tokio::sync::Mutex<()>,
 }
@@ -59,8 +63,15 @@ pub(crate) struct Exposures {
 #[derive(Debug)]
 struct Exposure {
     entry: Entry,
-    kept: bool,
+    /// By whom it is exposed, for as long as that lives; `None`: kept across restarts.
+    hold: Option<u64>,
     running: Result<Running, ApiError>,
+}
+
+impl Exposure {
+    fn kept(&self) -> bool {
+        self.hold.is_none()
+    }
 }
 
 /// A service that is exposed until this is dropped.
@@ -68,15 +79,16 @@ struct Exposure {
 pub struct HeldExposure {
     node: Node,
     name: Service,
+    hold: u64,
+    /// Whoever drops this need not be a task.
+    runtime: Handle,
 }
 
 impl Drop for HeldExposure {
     fn drop(&mut self) {
-        let (node, name) = (self.node.clone(), self.name.clone());
-        tokio::spawn(async move {
-            if let Err(error) = node.withdraw(&name).await {
-                warn!(service = %name, %error, "a service could not be withdrawn");
-            }
+        let (node, name, hold) = (self.node.clone(), self.name.clone(), self.hold);
+        self.runtime.spawn(async move {
+            node.let_go(&name, hold).await;
         });
     }
 }
@@ -92,9 +104,10 @@ impl Exposures {
             Err(error) => (Vec::new(), Some(error)),
         };
         let exposure =
-            |entry: Entry| (entry.name.clone(), Exposure { entry, kept: true, running: not_yet() });
+            |entry: Entry| (entry.name.clone(), Exposure { entry, hold: None, running: not_yet() });
         let table = Mutex::new(entries.into_iter().map(exposure).collect());
-        Self { path, table, damaged, changing: tokio::sync::Mutex::default() }
+        let next_hold = AtomicU64::new(0);
+        Self { path, table, damaged, next_hold, changing: tokio::sync::Mutex::default() }
     }
 
     /// Listed services, those that were exposed first at the beginning.
@@ -111,7 +124,7 @@ impl Exposures {
 
     fn save(&self, with: Option<&Entry>, without: Option<&Service>) -> Result<(), ApiError> {
         let table = self.table();
-        let kept = table.values().filter(|e| e.kept).map(|e| &e.entry);
+        let kept = table.values().filter(|e| e.kept()).map(|e| &e.entry);
         let kept = kept.filter(|e| with.is_none_or(|with| with.name != e.name));
         let kept = kept.filter(|e| without != Some(&e.name)).chain(with).cloned().collect();
         drop(table);
@@ -143,7 +156,7 @@ impl Node {
             running.stop(self).await;
             return Err(error);
         }
-        self.insert(entry, true, running).await
+        Ok(self.insert(entry, None, running).await)
     }
 
     /// Exposes for as long as the second value lives; not kept.
@@ -160,8 +173,11 @@ impl Node {
             return Err(taken(&entry.name));
         }
         let (running, name) = (Running::start(self, &entry)?, entry.name.clone());
-        let exposed = self.insert(entry, false, running).await?;
-        Ok((exposed, HeldExposure { node: self.clone(), name }))
+        let hold = self.shared.exposures.next_hold.fetch_add(1, Ordering::Relaxed);
+        // Before it is in the table: whoever gives up waiting for this leaves nothing behind.
+        let held = HeldExposure { node: self.clone(), name, hold, runtime: Handle::current() };
+        let exposed = self.insert(entry, Some(hold), running).await;
+        Ok((exposed, held))
     }
 
     /// Exposes a service no longer, and ends its streams.
@@ -169,14 +185,10 @@ impl Node {
     /// # Errors
     /// `not_found`; `disk_full` or `permission_denied` when the file cannot be written, then it stays.
     pub async fn unexpose(&self, name: &Service) -> Result<Done, ApiError> {
-        self.shared.exposures.usable()?;
-        self.withdraw(name).await
-    }
-
-    async fn withdraw(&self, name: &Service) -> Result<Done, ApiError> {
         let exposures = &self.shared.exposures;
+        exposures.usable()?;
         let _changing = exposures.changing.lock().await;
-        let kept = exposures.table().get(name).map(|exposure| exposure.kept);
+        let kept = exposures.table().get(name).map(Exposure::kept);
         let kept = kept.ok_or_else(|| {
             ApiError::new(Code::NotFound, format!("nothing is exposed as {name}"))
                 .hint("homing expose list")
@@ -184,13 +196,27 @@ impl Node {
         if kept {
             exposures.save(None, Some(name))?;
         }
-        let removed = exposures.table().remove(name);
+        self.withdraw(name).await;
+        Ok(Done { schema: Schema::new(), changed: true })
+    }
+
+    /// A holder has ended: what it held goes, and nothing that has its name since.
+    async fn let_go(&self, name: &Service, hold: u64) {
+        let exposures = &self.shared.exposures;
+        let _changing = exposures.changing.lock().await;
+        let held = exposures.table().get(name).is_some_and(|e| e.hold == Some(hold));
+        if held {
+            self.withdraw(name).await;
+        }
+    }
+
+    async fn withdraw(&self, name: &Service) {
+        let removed = self.shared.exposures.table().remove(name);
         if let Some(Exposure { running: Ok(running), .. }) = removed {
             running.stop(self).await;
         }
         info!(service = %name, "exposed no longer");
-        self.tell_services().await?;
-        Ok(Done { schema: Schema::new(), changed: true })
+        self.tell_services().await;
     }
 
     /// What is exposed, by name.
@@ -247,9 +273,12 @@ impl Node {
         }
     }
 
-    async fn tell_services(&self) -> Result<(), ApiError> {
+    /// What is exposed is so whether or not the record can say it: it is told again at the next change or start.
+    async fn tell_services(&self) {
         let command = Command::SetServices(self.advertised());
-        self.command("the services", command).await.map(|_| ())
+        if let Err(error) = self.command("the services", command).await {
+            warn!(%error, "the record does not name the services");
+        }
     }
 
     fn checked(&self, request: ExposeRequest) -> Result<Entry, ApiError> {
@@ -275,27 +304,24 @@ impl Node {
                 Err(ApiError::new(Code::LimitReached, message).hint("homing expose rm NAME"))
             }
             None => Ok(None),
-            Some(before) if !before.entry.is_same(entry) || !before.kept => Err(taken(&entry.name)),
+            Some(before) if !before.entry.is_same(entry) || !before.kept() => {
+                Err(taken(&entry.name))
+            }
             Some(before) => Ok(before.running.is_ok().then(|| view(before, &advertised))),
         }
     }
 
-    async fn insert(
-        &self,
-        entry: Entry,
-        kept: bool,
-        running: Running,
-    ) -> Result<Exposed, ApiError> {
+    async fn insert(&self, entry: Entry, hold: Option<u64>, running: Running) -> Exposed {
         let name = entry.name.clone();
         info!(service = %name, target = %entry.target, "exposed");
-        let exposure = Exposure { entry, kept, running: Ok(running) };
+        let exposure = Exposure { entry, hold, running: Ok(running) };
         self.shared.exposures.table().insert(name.clone(), exposure);
-        self.tell_services().await?;
+        self.tell_services().await;
         let advertised = self.advertised();
         let table = self.shared.exposures.table();
         let service = table.get(&name).map(|exposure| view(exposure, &advertised));
         let service = service.expect("nobody else changes the table now");
-        Ok(Exposed { schema: Schema::new(), changed: true, service })
+        Exposed { schema: Schema::new(), changed: true, service }
     }
 }
 
@@ -305,7 +331,7 @@ fn taken(name: &Service) -> ApiError {
 }
 
 fn view(exposure: &Exposure, advertised: &[Service]) -> ServiceView {
-    let Exposure { entry, kept, running } = exposure;
+    let Exposure { entry, running, .. } = exposure;
     ServiceView {
         name: entry.name.clone(),
         target: entry.target.clone(),
@@ -313,7 +339,7 @@ fn view(exposure: &Exposure, advertised: &[Service]) -> ServiceView {
         protocol: protocol(entry),
         keep_host: entry.keep_host,
         listed: advertised.contains(&entry.name),
-        kept: *kept,
+        kept: exposure.kept(),
         since: entry.since,
         streams: running.as_ref().map_or(0, Running::streams),
         error: running.as_ref().err().cloned(),
@@ -348,8 +374,20 @@ fn exists(target: &Target) -> Result<(), ApiError> {
             let missing = || ApiError::new(Code::Usage, format!("there is no program {}", argv[0]));
             from.is_file().then_some(()).ok_or_else(missing)
         }
+        Target::Command { argv, .. } if !on_path(&argv[0]) => {
+            let message = format!("there is no program {} on the daemon's PATH", argv[0]);
+            Err(ApiError::new(Code::Usage, message).hint("write its whole path"))
+        }
         _ => Ok(()),
     }
+}
+
+fn on_path(program: &str) -> bool {
+    let runs = |path: PathBuf| {
+        path.is_file() && nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_ok()
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| runs(folder.join(program)))
 }
 
 fn fits(target: &Target, mode: Mode) -> Result<(), ApiError> {

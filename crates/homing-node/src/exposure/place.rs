@@ -100,6 +100,13 @@ pub(super) struct Wire {
     http2: bool,
 }
 
+impl Wire {
+    /// In the TLS handshake.
+    pub(super) fn agreed_on_http2(&self) -> bool {
+        self.http2
+    }
+}
+
 impl Connection for Wire {
     fn connected(&self) -> Connected {
         let connected = Connected::new();

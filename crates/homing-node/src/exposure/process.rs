@@ -10,8 +10,6 @@ use std::sync::{Arc, LazyLock};
 
 use homing_api::{ApiError, Code};
 use homing_base::Service;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -22,6 +20,7 @@ use super::limits::{
     PROCESS_END_TIMEOUT, PROCESSES_MAX, PROCESSES_PER_PEER_MAX, STDERR_LINE_BYTES_MAX,
     STDERR_LINES_MAX,
 };
+use crate::child::Group;
 use crate::shares::{Share, Shares};
 use crate::streams::Stream;
 
@@ -32,7 +31,7 @@ static PER_PEER: LazyLock<Arc<Shares>> = LazyLock::new(|| Shares::of(PROCESSES_P
 pub(super) struct Process {
     child: Child,
     /// The group that it leads.
-    group: Option<Pid>,
+    group: Option<Group>,
     _slot: SemaphorePermit<'static>,
     _share: Share,
 }
@@ -59,7 +58,7 @@ impl Process {
             ApiError::new(Code::Internal, format!("{} cannot be started", argv[0]))
                 .why(error.to_string())
         })?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let group = Group::of(&child);
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(log_lines(stderr, visit.host.entry.name.clone()));
         }
@@ -72,12 +71,11 @@ impl Process {
             orderly = carry(stream, &mut self.child) => orderly,
             () = visit.ended() => false,
         };
-        if orderly {
-            drop(tokio::time::timeout(PROCESS_END_TIMEOUT, self.child.wait()).await);
-        }
         if let Some(group) = self.group {
-            // Fails when everything in it has ended.
-            killpg(group, Signal::SIGKILL).ok();
+            if orderly {
+                drop(tokio::time::timeout(PROCESS_END_TIMEOUT, group.leader_ended()).await);
+            }
+            group.kill();
         }
         let status = self.child.wait().await.ok().and_then(|status| status.code());
         debug!(peer = %visit.peer.fmt_short(), ?status, "process ended");

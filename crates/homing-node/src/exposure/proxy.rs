@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HTTP/1.1 ──► pooled HTTP/1.1 connections        101: the two connections become one tunnel
-//! HTTP/2   ──► one HTTP/2 connection, if the target speaks it (asked once), else HTTP/1.1
+//! HTTP/2   ──► one HTTP/2 connection, if the target speaks it (asked now and then), else HTTP/1.1
 //! ```
 //! The answer to a target that is down is 502 with a problem document.
 
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, Shared};
 use homing_api::exposures::Target;
 use homing_api::{ApiError, Code};
+use homing_base::Mono;
 use homing_gateway::hop;
 use http_body_util::combinators::MapFrame;
 use http_body_util::{BodyExt, Either, Full};
@@ -22,12 +23,14 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use tracing::debug;
 use url::Url;
 
 use super::first::PREFACE;
-use super::limits::{CONNECT_TIMEOUT, HTTP2_PING, IDLE_CONNECTIONS_MAX, IDLE_TIMEOUT};
+use super::limits::{
+    CONNECT_TIMEOUT, HTTP2_ASKED_LIFE, HTTP2_PING, IDLE_CONNECTIONS_MAX, IDLE_TIMEOUT,
+};
 use super::place::{Connector, Place};
 use super::problem::problem;
 use super::{Visit, headers};
@@ -49,7 +52,8 @@ pub(super) struct Proxy {
     http2: Client<Connector, Asked>,
     /// For asking whether the target speaks HTTP/2.
     second: Connector,
-    speaks_http2: OnceCell<bool>,
+    /// What it said, and until when that is believed: the server behind a port may be another one tomorrow.
+    speaks_http2: Mutex<Option<(bool, Mono)>>,
     scheme: Scheme,
     authority: Authority,
     /// The URL's path as it was written: what `/` means. Empty: the target has no path of its own.
@@ -86,7 +90,7 @@ impl Proxy {
             None => (Connector::plain(place.clone()), Connector::plain(place)),
             Some(host) => (
                 Connector::tls(place.clone(), host, &[b"http/1.1"]).map_err(wrong)?,
-                Connector::tls(place, host, &[b"h2"]).map_err(wrong)?,
+                Connector::tls(place, host, &[b"h2", b"http/1.1"]).map_err(wrong)?,
             ),
         };
         let scheme = if tls_host.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
@@ -97,7 +101,7 @@ impl Proxy {
             http1: client(first, false),
             http2: client(second.clone(), true),
             second,
-            speaks_http2: OnceCell::new(),
+            speaks_http2: Mutex::default(),
             origins: same_machine(&scheme, &authority, origin),
             authority: authority.parse().map_err(|_| wrong("its host is none".into()))?,
             scheme,
@@ -121,8 +125,14 @@ impl Proxy {
         let grpc = is_grpc(request.headers());
         let request = request.map(|body| body.map_frame(headers::of_trailers as fn(_) -> _));
         let sent = match version {
-            Version::HTTP_2 if wanted.is_none() => match self.takes_http2(grpc).await {
-                Ok(true) => self.http2.request(request).await,
+            Version::HTTP_2 if wanted.is_none() => match self.takes_http2(grpc, visit).await {
+                Ok(true) => {
+                    let sent = self.http2.request(request).await;
+                    if sent.is_err() {
+                        *self.speaks_http2.lock().await = None;
+                    }
+                    sent
+                }
                 Ok(false) => self.http1.request(request).await,
                 Err(error) => return self.down(&error),
             },
@@ -189,15 +199,28 @@ impl Proxy {
     }
 
     /// Whether HTTP/2 may be spoken with the target. gRPC knows nothing else.
-    async fn takes_http2(&self, grpc: bool) -> std::io::Result<bool> {
-        if grpc || self.scheme == Scheme::HTTPS {
+    async fn takes_http2(&self, grpc: bool, visit: &Visit) -> std::io::Result<bool> {
+        if grpc {
             return Ok(true);
         }
-        self.speaks_http2.get_or_try_init(|| self.ask_http2()).await.copied()
+        let now = visit.host.node.shared.clock.mono();
+        // Held while it is asked: the others wait for the answer.
+        let mut known = self.speaks_http2.lock().await;
+        if let Some((speaks, until)) = *known
+            && now < until
+        {
+            return Ok(speaks);
+        }
+        let speaks = self.ask_http2().await?;
+        *known = Some((speaks, now.after(HTTP2_ASKED_LIFE)));
+        Ok(speaks)
     }
 
     async fn ask_http2(&self) -> std::io::Result<bool> {
         let mut wire = self.second.connect().await?;
+        if self.scheme == Scheme::HTTPS {
+            return Ok(wire.agreed_on_http2());
+        }
         let asked = async {
             wire.write_all(PREFACE).await?;
             wire.write_all(&SETTINGS).await?;
@@ -299,7 +322,9 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 /// Whether a path has a segment that goes up, however it is written.
 fn leaves(path: &str) -> bool {
     let plain = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    plain.split(['/', '\\']).any(|segment| segment == "..")
+    // What follows a `;` is a parameter to some servers, and no part of the segment (RFC 3986 §3.3).
+    let bare = |segment: &str| segment.split(';').next() == Some("..");
+    plain.split(['/', '\\']).any(bare)
 }
 
 /// After `101 Switching Protocols`: bytes both ways until both ended, or trust did.
@@ -321,10 +346,20 @@ mod tests {
 
     #[test]
     fn ways_up_are_seen_in_every_spelling() {
-        for path in ["/..", "/a/../b", "/%2e%2E/b", "/a/..%2fb", "/..\\b", "/a%5c..%5cb"] {
+        for path in [
+            "/..",
+            "/a/../b",
+            "/%2e%2E/b",
+            "/a/..%2fb",
+            "/..\\b",
+            "/a%5c..%5cb",
+            "/..;/b",
+            "/a/..;x=1",
+            "/%2e.%3b/",
+        ] {
             assert!(leaves(path), "{path}");
         }
-        assert!(!leaves("/a/..b/c../...") && !leaves("/"));
+        assert!(!leaves("/a/..b/c../.../x;..") && !leaves("/"));
     }
 
     #[test]

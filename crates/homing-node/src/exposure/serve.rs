@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -14,19 +15,20 @@ use iroh::endpoint::VarInt;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::file::Entry;
 use super::first::First;
 use super::headers::Identity;
-use super::limits::{HEADER_TIMEOUT, SILENCE, STREAMS_MAX};
+use super::limits::{HEADER_TIMEOUT, IDLE_MAX, SILENCE, STREAMS_MAX, STREAMS_PER_PEER_MAX};
 use super::opened::Opened;
 use super::place::{Local, Place};
 use super::process::Process;
 use super::proxy::{Ended, Proxy};
 use super::{Host, http, protocol};
 use crate::node::Node;
+use crate::shares::{Share, Shares};
 use crate::streams::{Listener, Stream};
 
 /// Error code of streams whose target is down or gone.
@@ -101,6 +103,7 @@ impl Running {
 
 async fn accept(mut listener: Listener, host: Arc<Host>, mut stopped: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(STREAMS_MAX));
+    let shares = Shares::of(STREAMS_PER_PEER_MAX);
     loop {
         let next = async {
             let permit = permits.clone().acquire_owned().await.ok()?;
@@ -111,9 +114,15 @@ async fn accept(mut listener: Listener, host: Arc<Host>, mut stopped: watch::Rec
             _ = stopped.wait_for(|stopped| *stopped) => None,
         };
         let Some((permit, stream)) = next else { return };
-        tokio::spawn(serve(host.clone(), stream, permit));
+        match shares.take(stream.peer()) {
+            Some(share) => drop(tokio::spawn(serve(host.clone(), stream, (permit, share)))),
+            None => refuse(&host.node, stream, crowded()),
+        }
     }
 }
+
+/// Its place among the streams of the service, and of the peer.
+type Seat = (OwnedSemaphorePermit, Share);
 
 /// One stream of a peer. Whatever serves it holds this to its end.
 pub(super) struct Visit {
@@ -123,7 +132,7 @@ pub(super) struct Visit {
     identity: Identity,
     ended: Ended,
     id: u64,
-    _permit: OwnedSemaphorePermit,
+    _place: Seat,
 }
 
 impl Visit {
@@ -143,7 +152,7 @@ impl Drop for Visit {
     }
 }
 
-async fn serve(host: Arc<Host>, stream: Stream, permit: OwnedSemaphorePermit) {
+async fn serve(host: Arc<Host>, stream: Stream, place: Seat) {
     let (peer, id) = (stream.peer(), stream.id());
     host.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
     let Ok(summary) = host.node.summary(peer).await else { return };
@@ -153,7 +162,7 @@ async fn serve(host: Arc<Host>, stream: Stream, permit: OwnedSemaphorePermit) {
         summary,
         ended: stream.severed().boxed().shared(),
         id,
-        _permit: permit,
+        _place: place,
         host: host.clone(),
     });
     match &host.content {
@@ -191,6 +200,7 @@ async fn told_apart(mut opened: Opened, visit: Arc<Visit>) {
                 first = opened.first() => first,
                 _ = local.speaks() => Ok(First::Bytes),
                 () = visit.ended() => return,
+                () = sleep(IDLE_MAX) => return refuse(&visit.host.node, opened.into_parts().0, silent()),
             };
             (first, Some(local))
         }
@@ -214,7 +224,16 @@ async fn carried(opened: Opened, local: Option<Local>, visit: &Visit) {
     if to.write_all(&seen).await.is_err() {
         return refuse(&visit.host.node, stream, down());
     }
-    if let Err(error) = stream.carry(from, to).await {
+    let (rests, id) = (stream.rests(IDLE_MAX), stream.id());
+    let mut carrying = pin!(stream.carry(from, to));
+    let carried = tokio::select! {
+        carried = &mut carrying => carried,
+        () = rests => {
+            visit.host.node.shared.streams.cut(id, silent());
+            carrying.await
+        }
+    };
+    if let Err(error) = carried {
         debug!(peer = %visit.peer.fmt_short(), %error, "a stream to a service broke");
     }
 }
@@ -234,6 +253,15 @@ async fn reach(visit: &Visit) -> Option<Local> {
 
 fn down() -> ApiError {
     ApiError::new(Code::StreamBroken, "what the service stands for does not answer")
+}
+
+fn crowded() -> ApiError {
+    let message = format!("{STREAMS_PER_PEER_MAX} streams of this peer are served already");
+    ApiError::new(Code::LimitReached, message)
+}
+
+fn silent() -> ApiError {
+    ApiError::new(Code::StreamBroken, "neither side has said anything for a day")
 }
 
 /// Breaks a stream, so that nobody takes it for one that ended in order.

@@ -1,6 +1,6 @@
 //! The receiver's side: fetches what was offered, as often as it takes.
 //!
-//! One task looks at the offers in the inbox and has at most [`FETCHED_MAX`] fetched at once, each again after
+//! One task looks at the offers in the inbox that are wanted ([`Mailroom::keep_wanted`]) and has at most [`FETCHED_MAX`] fetched at once, each again after
 //! 1 s, 2 s … 60 s when something broke; [`PROGRESS_BYTES`] start the count anew. From one peer comes one file at
 //! a time, and not slower than [`PACE_BYTES`] per [`PACE`], or its place goes to another.
 
@@ -15,7 +15,7 @@ use homing_core::messages::wire::file_offer;
 use homing_core::{Agent, Command};
 use sha2::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
@@ -23,6 +23,8 @@ use super::place::Place;
 use super::{
     ANSWER_BYTES, ANSWER_CHANGED, CHUNK_BYTES, FETCHED_MAX, GIVE_UP, SILENCE_MAX, SPARE_BYTES,
 };
+#[cfg(doc)]
+use crate::mailroom::Mailroom;
 use crate::node::Node;
 
 /// How often offers are looked at while there are any.
@@ -63,9 +65,12 @@ impl Node {
     /// Fetches files until the node stops.
     pub(crate) async fn fetch_files(self) {
         let mut attempts: BTreeMap<Key, Attempts> = BTreeMap::new();
-        let mut running: JoinSet<(Key, Ended)> = JoinSet::new();
+        let mut running: JoinSet<Ended> = JoinSet::new();
+        let mut fetching: BTreeMap<Id, Key> = BTreeMap::new();
         loop {
-            let Ok(offers) = self.query(offers).await else { return };
+            let Ok(mut offers) = self.query(offers).await else { return };
+            let unasked = self.shared.config.messages.unasked_bytes_max;
+            self.shared.mailroom.keep_wanted(&mut offers, unasked);
             attempts.retain(|key, a| a.running || offers.iter().any(|o| key_of(o) == *key));
             for offer in &offers {
                 if running.len() >= FETCHED_MAX {
@@ -79,13 +84,17 @@ impl Node {
                     continue;
                 }
                 attempt.running = true;
-                let (node, offer) = (self.clone(), offer.clone());
-                running.spawn(async move { (key_of(&offer), fetch(&node, &offer).await) });
+                let (node, key, offer) = (self.clone(), key_of(offer), offer.clone());
+                let task = running.spawn(async move { fetch(&node, &offer).await });
+                fetching.insert(task.id(), key);
             }
             let idle = offers.is_empty() && running.is_empty();
             tokio::select! {
-                Some(Ok((key, ended))) = running.join_next() => {
-                    self.on_fetched(key, ended, attempts.entry(key).or_default()).await;
+                Some(joined) = running.join_next_with_id() => {
+                    let (task, ended) = outcome(joined);
+                    if let Some(key) = fetching.remove(&task) {
+                        self.on_fetched(key, ended, attempts.entry(key).or_default()).await;
+                    }
                 }
                 () = self.shared.mailroom.offered.notified() => {}
                 () = tokio::time::sleep(LOOK), if !idle => {}
@@ -113,6 +122,11 @@ impl Node {
             warn!(%error, "the end of a file could not be noted");
         }
     }
+}
+
+/// A task that did not come to its end is an attempt that broke.
+fn outcome(joined: Result<(Id, Ended), JoinError>) -> (Id, Ended) {
+    joined.unwrap_or_else(|error| (error.id(), broke(&error, false)))
 }
 
 fn key_of(message: &Incoming) -> Key {
@@ -224,4 +238,18 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_attempt_that_broke_and_not_the_last() {
+        let mut running: JoinSet<Ended> = JoinSet::new();
+        let task = running.spawn(async { panic!("on purpose") });
+        let (id, ended) = outcome(running.join_next_with_id().await.unwrap());
+        assert_eq!(id, task.id());
+        assert!(matches!(ended, Ended::Broke { progress: false, .. }));
+    }
 }

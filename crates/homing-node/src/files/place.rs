@@ -92,7 +92,7 @@ impl Place {
     }
 
     fn partial_path(&self, from: NodeId, id: MessageId) -> PathBuf {
-        self.0.join(".partial").join(format!("{}-{id}.part", from.fmt_short()))
+        self.0.join(".partial").join(format!("{from}-{id}.part"))
     }
 }
 
@@ -163,6 +163,19 @@ mod tests {
             assert_eq!(harmless(name), plain, "{name:?}");
         }
         assert!(harmless(&"ä".repeat(250)).len() <= NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn two_senders_whose_ids_begin_alike_do_not_share_what_has_arrived() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Place::open(home.path()).unwrap();
+        let (mut one, mut other) = ([1; 32], [1; 32]);
+        (one[31], other[31]) = (1, 2);
+        let id = MessageId([7; 16]);
+        let (mut file, ..) = place.partial(NodeId(one), id, 4).unwrap();
+        io::Write::write_all(&mut file, b"half").unwrap();
+        let (_, _, length) = place.partial(NodeId(other), id, 4).unwrap();
+        assert_eq!(length, 0);
     }
 
     #[test]

@@ -147,18 +147,22 @@ impl Node {
         }
     }
 
-    /// What nobody has acknowledged, oldest first; events of topics are left out.
+    /// What nobody has acknowledged, oldest first; events of topics are left out. Files that wait at their senders
+    /// are fetched from now on.
     ///
     /// # Errors
     /// As for finding the peer.
     pub async fn inbox(&self, from: Option<&str>) -> Result<InboxList, ApiError> {
         let wanted = Wanted { from: self.sender(from).await?, topic: None };
-        let unread = self.query(move |agent| wanted.unread(agent)).await?;
+        let look = move |agent: &Agent| (wanted.unread(agent), wanted.offered(agent));
+        let (unread, offered) = self.query(look).await?;
+        let fetching = offered.len() as u64;
+        self.shared.mailroom.ask_for(offered);
         let mut messages = Vec::new();
         for message in unread {
             messages.push(self.inbox_message(message).await?);
         }
-        Ok(InboxList { schema: Schema::new(), messages })
+        Ok(InboxList { schema: Schema::new(), messages, fetching })
     }
 
     /// Messages that were read leave the inbox.

@@ -157,13 +157,17 @@ impl Node {
         let found = self
             .query(move |agent| agent.find_known(&reference).map(|peer| view_of(agent, peer, now)))
             .await?;
-        match found {
-            Ok(Some(view)) => Ok(view),
+        let error = match found {
+            Ok(Some(view)) => return Ok(view),
             Ok(None) => {
-                Err(ApiError::new(Code::NotFound, format!("there is nothing about {what} here"))
-                    .hint(format!("homing resolve {what}")))
+                ApiError::new(Code::NotFound, format!("there is nothing about {what} here"))
+                    .hint(format!("homing resolve {what}"))
             }
-            Err(failure) => Err(problem::of_failure(what, &failure, now.wall)),
+            Err(failure) => problem::of_failure(what, &failure, now.wall),
+        };
+        match error.code {
+            Code::NotFound => Err(self.with_nearest_name(what, error).await?),
+            _ => Err(error),
         }
     }
 }

@@ -15,6 +15,7 @@ mod listener;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use homing_api::ApiError;
 use homing_api::streams::{Protocol, StreamState};
@@ -32,9 +33,9 @@ use crate::driver::Request;
 use crate::transport::{IncomingStream, OpenedStream};
 
 /// Ended streams whose outcome can still be asked for.
-pub const OUTCOMES_MAX: usize = 1_024;
-/// Accepted streams that wait for their listener; more are refused as overload.
-pub const BACKLOG_MAX: usize = 64;
+pub const OUTCOMES_MAX: usize = 8_192;
+/// Accepted streams that wait for their listener; more are refused as overload. A thousand may be opened at once.
+pub const BACKLOG_MAX: usize = 1_024;
 
 /// One open application stream. Read from `recv`, write to `send`; both are QUIC stream halves.
 #[derive(Debug)]
@@ -87,6 +88,12 @@ impl Stream {
         self.open.entry.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Resolves when nothing was said either way for `idle`, and at most as long again.
+    pub(crate) fn rests(&self, idle: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let entry = self.open.entry.clone();
+        async move { entry.rests(idle).await }
+    }
+
     /// Resolves when trust with the peer has ended; never once the stream itself is gone.
     pub(crate) fn severed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut severed = self.open.entry.severed.subscribe();
@@ -136,6 +143,20 @@ impl Entry {
         }
     }
 
+    async fn rests(&self, idle: Duration) {
+        let said = || {
+            let received = self.received.load(Ordering::Relaxed);
+            received.wrapping_add(self.sent.load(Ordering::Relaxed))
+        };
+        loop {
+            let before = said();
+            tokio::time::sleep(idle).await;
+            if said() == before {
+                return;
+            }
+        }
+    }
+
     /// Notes how it ended; the first note counts.
     fn end(&self, how: Result<(), ApiError>) {
         self.end.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(how);
@@ -155,7 +176,9 @@ pub(crate) struct StreamCounts {
 struct Tables {
     listeners: BTreeMap<Service, (Protocol, mpsc::Sender<Stream>)>,
     open: BTreeMap<u64, Arc<Entry>>,
-    ended: VecDeque<Arc<Entry>>,
+    ended: BTreeMap<u64, Arc<Entry>>,
+    /// Numbers of those, the one that ended first at the beginning.
+    order: VecDeque<u64>,
     /// Bytes received from and sent to a peer over streams that have ended.
     totals: BTreeMap<NodeId, (u64, u64)>,
 }
@@ -293,7 +316,7 @@ impl Streams {
     /// A stream by its number, open or ended.
     pub(crate) fn find(&self, id: u64) -> Option<Arc<Entry>> {
         let tables = self.tables();
-        tables.open.get(&id).or_else(|| tables.ended.iter().find(|e| e.id == id)).cloned()
+        tables.open.get(&id).or_else(|| tables.ended.get(&id)).cloned()
     }
 
     /// Open streams with `peer`, and bytes received from and sent to it in this run.
@@ -330,9 +353,12 @@ impl Streams {
         let total = tables.totals.entry(entry.peer).or_default();
         total.0 += entry.received.load(Ordering::Relaxed);
         total.1 += entry.sent.load(Ordering::Relaxed);
-        tables.ended.push_back(entry.clone());
-        if tables.ended.len() > OUTCOMES_MAX {
-            tables.ended.pop_front();
+        tables.ended.insert(entry.id, entry.clone());
+        tables.order.push_back(entry.id);
+        if tables.order.len() > OUTCOMES_MAX
+            && let Some(oldest) = tables.order.pop_front()
+        {
+            tables.ended.remove(&oldest);
         }
     }
 
@@ -354,5 +380,34 @@ fn refusal_of(failure: &Failure) -> Refusal {
         Failure::Limit { .. } => Refusal::RateLimited,
         Failure::Refused { refusal, .. } => *refusal,
         _ => Refusal::NotTrusted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_rests_once_nothing_is_said_on_it() {
+        let entry = Arc::new(Entry {
+            id: 1,
+            peer: NodeId([1; 32]),
+            service: "raw".parse().unwrap(),
+            protocol: Protocol::Bytes,
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            end: Mutex::new(None),
+            severed: watch::Sender::new(false),
+        });
+        let idle = Duration::from_millis(200);
+        let (talking, began) = (entry.clone(), tokio::time::Instant::now());
+        let talk = tokio::spawn(async move {
+            for _ in 0..10 {
+                talking.sent.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(idle / 4).await;
+            }
+        });
+        entry.rests(idle).await;
+        assert!(talk.is_finished() && began.elapsed() >= 3 * idle);
     }
 }

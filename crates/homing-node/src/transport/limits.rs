@@ -36,8 +36,9 @@ pub const PORCH_CONNECTIONS_MAX: usize = 64;
 pub const STREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The answer to a stream header.
 pub const STREAM_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Streams that one peer may have open at once on one connection.
-pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// Streams that one peer may have open at once on one connection; more wait for one of these to end. Twice the
+/// 1,000 that one program may well want, so that a second one is not kept waiting by it.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 2_048;
 /// Flushing a link before it is closed.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// From a superseded run's farewell to the end of its streams, when it does not answer; four round trips, if

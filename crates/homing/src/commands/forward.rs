@@ -14,7 +14,7 @@ use clap::Args;
 use homing_api::{ApiError, Code};
 use homing_base::Service;
 use homing_core::session::limits;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use homing_node::daemon::raise_open_files;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -31,7 +31,7 @@ use crate::pipes::{Carried, packets, resume};
 use crate::session::Session;
 
 /// Local connections at once; further ones wait in the listening socket.
-const CONNECTIONS_MAX: usize = 1_024;
+const CONNECTIONS_MAX: usize = 2_048;
 /// How long a new connection waits for its stream unless `--timeout` says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After a failed accept: out of file descriptors, most likely.
@@ -108,6 +108,7 @@ async fn forward(
     args: &ForwardArgs,
 ) -> Result<std::convert::Infallible, ApiError> {
     let client = session.client()?.clone();
+    super::warn_if_unknown(session, &args.to.peer).await;
     let patience = session.timeout.unwrap_or(PATIENCE);
     let dialler =
         Dialler { client, to: args.to.clone(), greeting: args.resume.then_some(SESSIONS) };
@@ -199,14 +200,5 @@ fn announce(out: Output, local: &str, to: &PeerService) {
         output::print(&format!("{local}\n"));
     } else {
         output::print(&format!("forwarding {local} to {to}\n"));
-    }
-}
-
-/// A connection has two file descriptors; the usual soft limit is 1,024.
-fn raise_open_files() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(65_536).max(soft), hard);
     }
 }

@@ -16,7 +16,9 @@ use homing_api::streams::{IncomingStream, ListenRequest, Protocol};
 use homing_api::{ApiError, Client, Code};
 use homing_base::Service;
 use homing_core::session::Reason;
+use homing_node::daemon::raise_open_files;
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{OK, Outcome};
@@ -29,7 +31,7 @@ use crate::pipes::{Carried, packets, resume};
 use crate::session::Session;
 
 /// Streams served at once; further ones wait, then the daemon refuses them.
-const STREAMS_MAX: usize = 1_024;
+const STREAMS_MAX: usize = 2_048;
 /// Between two looks for a daemon that went away.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -87,6 +89,17 @@ enum Target {
 }
 
 pub(crate) async fn listen(session: &Session, args: &ListenArgs) -> Outcome {
+    let mut terminate = signal(SignalKind::terminate())
+        .map_err(|e| ApiError::new(Code::Internal, format!("signals: {e}")))?;
+    tokio::select! {
+        ended = serve(session, args) => ended,
+        // Both end it in order: the processes that it has started end with it.
+        _ = tokio::signal::ctrl_c() => Ok(Code::Interrupted.exit()),
+        _ = terminate.recv() => Ok(OK),
+    }
+}
+
+async fn serve(session: &Session, args: &ListenArgs) -> Outcome {
     if args.resume && matches!(args.to, Some(Place::Udp(_))) {
         return Err(ApiError::new(Code::Usage, "datagrams have no session to resume")
             .hint("leave --resume out: a UDP program repeats what it misses"));
@@ -106,6 +119,7 @@ pub(crate) async fn listen(session: &Session, args: &ListenArgs) -> Outcome {
         out: session.out,
         done,
     });
+    raise_open_files();
     let mut announced = false;
     loop {
         let error = tokio::select! {

@@ -70,7 +70,7 @@ pub(crate) async fn run(session: &Session, args: McpArgs) -> Outcome {
     match args.command {
         McpCommand::Expose(args) => expose::run(session, &args).await,
         McpCommand::Connect(args) => connect::run(session, &args).await,
-        McpCommand::Install(args) => install::run(session, &args),
+        McpCommand::Install(args) => install::run(session, &args).await,
         McpCommand::Serve(args) => serve::run(session, &args).await,
     }
 }

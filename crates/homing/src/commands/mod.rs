@@ -41,9 +41,10 @@ pub(crate) mod tunnel;
 pub(crate) mod url;
 pub(crate) mod wait;
 
-use homing_api::ApiError;
+use homing_api::{ApiError, Code};
 
 use crate::args::Command;
+use crate::output;
 use crate::session::Session;
 
 /// An exit code, or the error that decides it.
@@ -106,5 +107,15 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Api(args) => tools::api(session, &args).await,
         Command::Schema(args) => tools::schema(session, &args),
         Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Says so when a peer is not known here: the name may be misspelt, or whoever bears it come later.
+pub(crate) async fn warn_if_unknown(session: &Session, peer: &str) {
+    let Ok(client) = session.client() else { return };
+    let Err(error) = client.status(Some(peer)).await else { return };
+    if error.code == Code::NotFound {
+        let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        output::say(&format!("warning: {peer} is not known here{hint}"));
     }
 }

@@ -3,7 +3,7 @@
 
 use clap::Args;
 use homing_api::client::EventStream;
-use homing_api::messages::{InboxMessage, MessageRef};
+use homing_api::messages::{InboxList, InboxMessage, MessageRef};
 use homing_api::{ApiError, Code};
 use tokio::time::{Instant, timeout_at};
 
@@ -37,7 +37,12 @@ pub(crate) async fn run(session: &Session, args: &RecvArgs) -> Outcome {
         let events = client.follow_inbox(args.from.as_deref()).await?;
         return follow(session, events, args.count, args.peek).await;
     }
-    let unread = client.inbox(args.from.as_deref()).await?.messages;
+    let InboxList { messages: unread, fetching, .. } = client.inbox(args.from.as_deref()).await?;
+    if fetching > 0 {
+        output::say(&format!(
+            "files that are being fetched: {fetching}; to wait for them: homing recv -f"
+        ));
+    }
     let count = args.count.map_or(usize::MAX, |count| count as usize);
     for message in unread.iter().take(count) {
         show(session, message);

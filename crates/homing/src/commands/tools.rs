@@ -120,8 +120,8 @@ fn netcheck_text(check: &Netcheck) -> String {
         text.push_str(&format!("path with {}\n", peer.peer.label()));
         text.push_str(&fields(&[
             ("path", words::path(&peer.path)),
-            ("reason", peer.path.reason.clone().unwrap_or_else(dash)),
-            ("why", peer.path.reason_text.clone().unwrap_or_else(dash)),
+            ("reason", peer.path.reason.clone().or(peer.why_code.clone()).unwrap_or_else(dash)),
+            ("why", peer.path.reason_text.clone().or(peer.why.clone()).unwrap_or_else(dash)),
             ("try", peer.hint.clone().unwrap_or_else(dash)),
         ]));
     }

@@ -44,6 +44,7 @@ pub(crate) async fn run(session: &Session, args: &UrlArgs) -> Outcome {
     let peer: Peer = args.peer.parse()?;
     let target = Target { peer, service: args.service.clone() };
     let gateway = gateway(session).await?;
+    super::warn_if_unknown(session, &args.peer).await;
     let urls = Urls {
         schema: "homing.url/v1",
         url: format!("{}{}/", gateway.url, target.path()),

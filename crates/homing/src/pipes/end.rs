@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use homing_api::streams::IncomingStream;
 use homing_api::{ApiError, Code};
+use homing_node::child::Group;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, Stdin, Stdout};
@@ -25,10 +26,12 @@ pub(crate) enum End {
     Terminal(Stdin, Stdout),
 }
 
-/// A process with its pipes; killed when dropped.
+/// A process with its pipes, in a group of its own; the group is killed when this is dropped, or the process has ended.
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
+    /// `None`: it was waited for.
+    group: Option<Group>,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
 }
@@ -52,12 +55,13 @@ impl End {
             .envs(stream.peer.environment(&stream.service))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| ApiError::new(Code::Internal, format!("{command}: {e}")))?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("stdout was asked for");
-        Ok(End::Program(Program { child, stdin, stdout }))
+        Ok(End::Program(Program { group: Group::of(&child), child, stdin, stdout }))
     }
 
     /// Local output has ended: nothing more is awaited from the peer.
@@ -70,7 +74,8 @@ impl End {
         matches!(self, End::Terminal(..))
     }
 
-    /// Ends it so that a local program sees a failure, not an end.
+    /// Ends it so that a local program sees a failure, not an end. A Unix socket has no such way: there the program sees
+    /// an end, as `docs/forward.md` says.
     pub(crate) fn abort(self) {
         if let End::Tcp(stream) = self {
             // RST instead of FIN, RFC 9293 §3.10.4.
@@ -81,8 +86,20 @@ impl End {
     /// Waits for a process; its exit code. `None` for everything else.
     pub(crate) async fn exit_code(self) -> Option<i32> {
         match self {
-            End::Program(mut program) => program.child.wait().await.ok().and_then(|s| s.code()),
+            End::Program(mut program) => {
+                let ended = program.group?.wait(&mut program.child).await;
+                program.group = None;
+                ended.ok().and_then(|status| status.code())
+            }
             _ => None,
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            group.kill();
         }
     }
 }

@@ -84,23 +84,22 @@ pub(super) async fn show(session: &Session, args: &ShowArgs) -> Outcome {
 
 fn view_text(card: &Card, view: &CardView<'_>) -> String {
     let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
-    let mut text = fields(&[
+    let mut pairs = vec![
         ("name", plain(view.name)),
         ("version", plain(view.version)),
         ("protocol", view.protocol.to_owned()),
         ("description", plain(view.description)),
         ("signature", verdict_text(view.signature)),
         ("SHA-256", view.sha256.clone()),
-    ]);
+    ];
     for interface in card.interfaces() {
-        text +=
-            &fields(&[("served at", plain(&format!("{}  {}", interface.url, interface.binding)))]);
+        pairs.push(("served at", plain(&format!("{}  {}", interface.url, interface.binding))));
     }
     for skill in card.skills() {
         let of = |key| skill.get(key).and_then(Value::as_str).unwrap_or_default();
-        text += &fields(&[("skill", plain(&format!("{}  {}", of("id"), of("description"))))]);
+        pairs.push(("skill", plain(&format!("{}  {}", of("id"), of("description")))));
     }
-    text
+    fields(&pairs)
 }
 
 fn verdict_text(verdict: &Verdict) -> String {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::Target;
 use super::clients::Program;
-use crate::commands::{OK, Outcome};
+use crate::commands::{OK, Outcome, warn_if_unknown};
 use crate::output;
 use crate::session::Session;
 
@@ -58,7 +58,8 @@ struct Installed {
     backup: Option<String>,
 }
 
-pub(super) fn run(session: &Session, args: &InstallArgs) -> Outcome {
+pub(super) async fn run(session: &Session, args: &InstallArgs) -> Outcome {
+    warn_if_unknown(session, &args.target.peer).await;
     let name = args.name.clone().unwrap_or_else(|| label(&args.target));
     let entry = args.client.entry(&program()?, &arguments(session, &args.target));
     let file = args.file.clone().or_else(|| args.client.file());
