@@ -8,7 +8,10 @@
 //! | `Host` | exactly one; a loopback name and our port (DNS rebinding ends here) | replaced by the request's target |
 //! | `Origin` | absent, or our own | absent, or that of the target |
 //! | `Sec-Fetch-Site` | absent, or `none`: typed by the user | also `same-origin` |
-//! | `Referer` | absent, or our own: browsers older than the two above | any |
+//! | `Referer` | absent, or our own: browsers older than the two above | to a peer: absent, or of the target |
+//!
+//! Browsers send no `Sec-Fetch-Site` to plain `http://` names (W3C *Secure Contexts*), and may leave `Referer` out. So a browser
+//! that uses the gateway as its proxy can be made to send a `GET` that cannot be told from a program's: `docs/gateway.md` says so.
 //!
 //! Behind the path router all peers share one origin, therefore even `same-origin` is refused there, and answers carry
 //! `Content-Security-Policy: sandbox` ([`crate::headers`]): a page of one peer, opened in a browser, can call no other.
@@ -100,6 +103,20 @@ pub(crate) fn proxied(headers: &HeaderMap, host: &str, port: u16) -> Result<(), 
     let site = text(headers, SEC_FETCH_SITE)?;
     match site.filter(|site| !["none", "same-origin"].contains(site)) {
         Some(site) => Err(page(format!("Sec-Fetch-Site is {site}"))),
+        None => Ok(()),
+    }
+}
+
+/// A request through the proxy to a peer: no page of somebody else's has asked for it, as far as it says where it stands.
+pub(crate) fn proxied_to_peer(headers: &HeaderMap, host: &str, port: u16) -> Result<(), ApiError> {
+    proxied(headers, host, port)?;
+    let origin = |page: &str| {
+        let authority = page.find("://").map_or(0, |scheme| scheme + 3);
+        let end = page[authority..].find(['/', '?', '#']).map_or(page.len(), |at| authority + at);
+        page[..end].to_owned()
+    };
+    match text(headers, REFERER)?.filter(|page| !is_of(&origin(page), host, port)) {
+        Some(referer) => Err(page(format!("it was referred by {referer}"))),
         None => Ok(()),
     }
 }
@@ -208,6 +225,26 @@ mod tests {
             ("sec-fetch-site", "cross-site"),
         ] {
             assert_eq!(check(&[page]), Err(Code::PermissionDenied), "{page:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_says_where_it_stands_sends_nothing_to_another_agent() {
+        let check = |referer: &str| {
+            let headers = headers(&[("referer", referer)]);
+            proxied_to_peer(&headers, "app.agent-b.agent.internal", 80).map_err(|e| e.code)
+        };
+        for good in ["http://app.agent-b.agent.internal", "http://app.agent-b.agent.internal/x?y"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for page in [
+            "http://evil.example/",
+            "http://app.agent-c.agent.internal/x",
+            "http://app.agent-b.agent.internal.evil.example/",
+            "http://evil.example/?http://app.agent-b.agent.internal/",
+            "about:blank",
+        ] {
+            assert_eq!(check(page), Err(Code::PermissionDenied), "{page}");
         }
     }
 

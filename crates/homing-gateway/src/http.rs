@@ -87,6 +87,7 @@ async fn proxy(
     let host = without_user(authority);
     match destination {
         Destination::Mesh(target) => {
+            guard::proxied_to_peer(request.headers(), authority.host(), port)?;
             let path = request.uri().path_and_query().cloned();
             forward(front, request, &target, path, &host).await
         }

@@ -7,7 +7,7 @@ pub const CONNECTIONS_MAX: usize = 2_048;
 /// Bytes of a request's head; a longer one is answered 431. Twice what common servers take.
 pub const HEAD_BYTES_MAX: usize = 64 * 1_024;
 /// How long a request's head may take, also while a connection rests between requests.
-pub const HEAD_MAX: Duration = Duration::from_secs(60);
+pub const HEAD_MAX: Duration = Duration::from_secs(30);
 /// How long the first byte, or a whole SOCKS request, may take.
 pub const GREETING_MAX: Duration = Duration::from_secs(10);
 /// How long a connection to a host outside the mesh may take.

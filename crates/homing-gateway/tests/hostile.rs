@@ -189,3 +189,25 @@ async fn another_user_of_the_machine_is_refused() {
         "the own user: {output:?}"
     );
 }
+
+/// Programs that begin a request and never end it are cut off; others are served meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_requests_are_cut_off_and_delay_nobody() {
+    let world = world().await;
+    let mut slow = Vec::new();
+    for n in 0..300 {
+        let mut stream = tokio::net::TcpStream::connect(world.gateway).await.unwrap();
+        let begun =
+            ["", "\u{5}", "G", "GET /@agent-b/app/ HTTP/1.1\r\nX: ", "PRI * HTTP/2.0\r\n"][n % 5];
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let quick = world.get("/@agent-b/app/", "").await;
+    assert!(quick.starts_with("HTTP/1.1 200 "), "{quick}");
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(120), ended).await;
+        drop(ended.expect("it is cut off"));
+    }
+}

@@ -181,3 +181,29 @@ async fn unknown_peers_are_not_found_quickly() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
     node.stop().await.unwrap();
 }
+
+/// Programs that begin a request and never end it are cut off; others are served meanwhile.
+#[tokio::test]
+async fn slow_requests_are_cut_off_and_delay_nobody() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), "agent").await;
+    let socket = node.home().socket().unwrap();
+    let mut slow = Vec::new();
+    for n in 0..300 {
+        let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+        let begun = ["", "G", "GET /v1/info HTTP/1.1\r\nhost: x\r\nx: "][n % 3];
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let quick =
+        raw(&socket, "GET /v1/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(quick.starts_with("HTTP/1.1 200"), "{quick}");
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(120), ended).await;
+        drop(ended.expect("it is cut off"));
+    }
+    node.stop().await.unwrap();
+}

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{PATIENCE, befriend, pair};
 use futures_util::stream;
+use homing_api::Code;
 use homing_api::exposures::{ExposeRequest, Mode, Target};
 use homing_node::{Node, Stream};
 use http_body_util::{BodyExt, Empty, StreamBody};
@@ -18,6 +19,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -183,4 +185,119 @@ async fn what_is_held_ends_with_its_holder() {
     })
     .await;
     assert!(node.expose(request).await.unwrap().changed);
+}
+
+#[tokio::test]
+async fn a_holder_that_ends_takes_nothing_newer_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let node = common::start(home.path(), "agent").await;
+    let request = ExposeRequest::new(Target::Tcp { host: "localhost".into(), port: 9 });
+    let (_, held) = node.expose_held(request.clone()).await.unwrap();
+    let name = "9".parse().unwrap();
+    node.unexpose(&name).await.unwrap();
+    assert!(node.expose(request).await.unwrap().changed);
+    // Outside of every task: the holder may be dropped anywhere.
+    std::thread::spawn(move || drop(held)).join().unwrap();
+    // What comes after it waits for the same lock.
+    let other = ExposeRequest::new(Target::Tcp { host: "localhost".into(), port: 10 });
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        let (_, held) = node.expose_held(other.clone()).await.unwrap();
+        drop(held);
+        let gone = || async { node.services().unwrap().services.len() == 1 };
+        common::until("the other is gone", gone).await;
+    }
+    assert_eq!(node.services().unwrap().services[0].name, name);
+}
+
+#[tokio::test]
+async fn a_program_that_is_nowhere_is_not_exposed() {
+    let home = tempfile::tempdir().unwrap();
+    let node = common::start(home.path(), "agent").await;
+    let program = |argv: &str| {
+        let target = Target::Command { argv: vec![argv.into()], cwd: None };
+        ExposeRequest::new(target).named("x".parse().unwrap())
+    };
+    let error = node.expose(program("no-such-program-anywhere")).await.unwrap_err();
+    assert_eq!(error.code, Code::Usage);
+    assert!(node.services().unwrap().services.is_empty());
+    assert!(node.expose(program("cat")).await.unwrap().changed);
+}
+
+#[tokio::test]
+async fn a_target_that_learnt_http_2_is_asked_again() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = |listener: TcpListener, http2: bool| {
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (io, service) = (TokioIo::new(tcp), service_fn(echo));
+                if http2 {
+                    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    tokio::spawn(server.serve_connection(io, service));
+                } else {
+                    let server = hyper::server::conn::http1::Builder::new();
+                    tokio::spawn(server.serve_connection(io, service));
+                }
+            }
+        })
+    };
+    let first = serving(listener, true);
+    expose(&a, port, "web", Mode::Http).await;
+    let io = TokioIo::new(open(&b, &a, "web").await);
+    let (client, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let ask = || {
+        let mut client = client.clone();
+        async move {
+            let request = Request::get("http://x/").body(Empty::<Bytes>::new()).unwrap();
+            client.send_request(request).await.unwrap().status()
+        }
+    };
+    assert_eq!(ask().await, StatusCode::OK);
+    // Another server takes the port, and knows HTTP/1.1 only.
+    first.abort();
+    drop(first.await);
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    serving(listener, false);
+    common::until("the other is spoken to in its own version", || async {
+        ask().await == StatusCode::OK
+    })
+    .await;
+}
+
+/// Peers that begin a request and never end it are cut off; others are served meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_requests_are_cut_off_and_delay_nobody() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let (port, _) = target(false).await;
+    expose(&a, port, "web", Mode::Http).await;
+    let mut slow = Vec::new();
+    for n in 0..100 {
+        let mut stream = open(&b, &a, "web").await;
+        let begun = ["", "G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\nX: "][n % 4];
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let mut quick = open(&b, &a, "web").await;
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    quick.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    quick.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(120), ended).await;
+        // However it ends: with an answer (408), in order, or by a reset.
+        drop(ended.expect("it is cut off"));
+    }
+    common::until("nothing is open", || async { a.services().unwrap().services[0].streams == 0 })
+        .await;
 }

@@ -15,6 +15,7 @@ mod exposures;
 mod messages;
 mod references;
 mod router;
+mod serve;
 mod sse;
 mod upgrade;
 
@@ -23,9 +24,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::builder::StartError;
@@ -74,16 +73,14 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    fn of(stream: &UnixStream) -> Self {
+        Self { uid: stream.peer_cred().ok().map(|cred| cred.uid()) }
+    }
+
     /// The daemon's own user, or root.
     fn is_welcome(self) -> bool {
         let own = nix::unistd::geteuid().as_raw();
         self.uid.is_some_and(|uid| uid == own || uid == 0)
-    }
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self { uid: stream.io().peer_cred().ok().map(|cred| cred.uid()) }
     }
 }
 
@@ -97,12 +94,10 @@ pub(crate) struct Serving {
 /// Serves `node` until it has ended.
 pub(crate) fn serve(node: Node, socket: ApiSocket) -> Serving {
     let ApiSocket { listener, path } = socket;
-    let app = router::router(node.clone()).into_make_service_with_connect_info::<Caller>();
+    let router = router::router(node.clone());
     let task = tokio::spawn(async move {
         let until_end = async move { drop(node.ended().await) };
-        if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(until_end).await {
-            tracing::warn!(%error, "the local API ended");
-        }
+        serve::serve(listener, router, until_end).await;
     });
     Serving { task, path }
 }

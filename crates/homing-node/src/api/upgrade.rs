@@ -17,7 +17,6 @@ use homing_api::{
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade::downcast;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -145,7 +144,7 @@ fn carry(switch: OnUpgrade, stream: Stream) -> Response {
 
 /// The socket itself where possible: its halves need no lock between them.
 async fn over(upgraded: Upgraded, stream: Stream) -> Result<(), ApiError> {
-    match downcast::<TokioIo<UnixStream>>(upgraded) {
+    match upgraded.downcast::<TokioIo<UnixStream>>() {
         Ok(parts) => {
             let (from, to) = parts.io.into_inner().into_split();
             stream.carry(Cursor::new(parts.read_buf).chain(from), to).await

@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use homing_api::streams::Protocol;
+use homing_base::InstanceId;
 use homing_core::io::Door;
 use homing_core::message::Refusal;
 use homing_node::transport::{
-    IncomingStream, OpenedStream, StreamError, StreamHeader, TransportEvent,
+    ALPN_STREAM, IncomingStream, OpenedStream, StreamError, StreamHeader, TransportEvent,
 };
+use iroh::endpoint::presets;
+use tokio::time::timeout;
 
 use super::support::{Peer, Relay};
 
@@ -87,4 +90,48 @@ async fn a_dead_pooled_connection_is_replaced() {
             b.transport.sever(&[a.transport.main()]);
         }
     }
+}
+
+/// An admitted peer that opens streams and never says what for: they wait for their turn, are thrown out, and nobody
+/// else notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_half_open_streams_keep_nobody_out() {
+    const HALF_OPEN: usize = 10_000;
+    let (a, mut b) = (Peer::private(&[]).await, Peer::private(&[]).await);
+    let crowd = iroh::Endpoint::builder(presets::Minimal)
+        .relay_mode(iroh::RelayMode::Disabled)
+        .bind()
+        .await
+        .unwrap();
+    b.admit(a.transport.main());
+    b.admit(InstanceId(*crowd.id().as_bytes()));
+    let id = iroh::EndpointId::from_bytes(&b.transport.main().0).unwrap();
+    let there = iroh::EndpointAddr::new(id).with_ip_addr(b.socket());
+    let connection = crowd.connect(there, ALPN_STREAM).await.unwrap();
+    let mut halves = Vec::new();
+    // As many as the connection gives at once; the others wait for these to be thrown out.
+    let opening = connection.clone();
+    let opened = tokio::spawn(async move {
+        for _ in 0..HALF_OPEN {
+            let (mut send, recv) = opening.open_bi().await.unwrap();
+            send.write_all(&[0, 0]).await.unwrap();
+            halves.push((send, recv));
+        }
+        halves
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!opened.is_finished(), "all were open at once");
+    let target = b.target(Door::Main, &[]);
+    let asking = a.transport.open_stream(&target, header("mcp"));
+    let (asked, _) = tokio::join!(asking, async {
+        incoming(&mut b).await.accept(Protocol::Bytes).await.unwrap()
+    });
+    asked.unwrap();
+    // Five seconds for a header, then the next ones have theirs.
+    let halves = timeout(Duration::from_secs(180), opened).await.unwrap().unwrap();
+    for (_, mut recv) in halves {
+        let ended = timeout(Duration::from_secs(60), recv.read_to_end(1)).await.unwrap();
+        ended.unwrap_err();
+    }
+    assert!(connection.close_reason().is_none());
 }

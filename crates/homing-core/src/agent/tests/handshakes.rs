@@ -269,7 +269,18 @@ fn a_scope_covers_what_it_names_and_nothing_else() {
         Command::Connect { peer, service, timeout: secs(2) }
     };
     assert!(matches!(world.command(1, connect(ssh)), Err(Failure::ScopeDenied { .. })));
-    assert!(matches!(world.command(1, connect(mcp)), Ok(Answer::Connected { .. })));
+    assert!(matches!(world.command(1, connect(mcp.clone())), Ok(Answer::Connected { .. })));
+    // A ping is a service like others.
+    let refusal = crate::message::Refusal::ScopeDenied;
+    let pinged = world.command(1, ping(2));
+    assert!(
+        matches!(&pinged, Err(Failure::Refused { refusal: r, .. }) if *r == refusal),
+        "{pinged:?}"
+    );
+    assert!(matches!(world.command(2, ping(1)), Ok(Answer::Pinged { .. })));
+    let endpoint = instance(9, 1, 1);
+    let may = world.command(2, Command::Authorize { endpoint, service: mcp });
+    assert!(matches!(may, Err(Failure::Unproven { endpoint: e }) if e == endpoint), "{may:?}");
 }
 
 #[test]
