@@ -437,3 +437,42 @@ fn psql_through_forward() {
         forward(&a, &[&format!("unix:{}/.s.PGSQL.5432", a.dir().display()), "agent-b:postgres"]);
     assert_eq!(psql(&program, &["-h", a.dir().to_str().unwrap()], &rows), here);
 }
+
+#[test]
+fn a_misspelt_peer_is_told_and_one_without_trust_has_a_reason() {
+    let (a, _b, relay, _) = pair();
+    let netcheck = a.until_ok(&["netcheck", &relay.node_id()]);
+    assert!(!netcheck["peer"]["why_code"].is_null(), "{netcheck}");
+    let netcheck = a.run(&["netcheck", &relay.node_id()]).stdout;
+    let row = |label: &str| {
+        let row = netcheck.lines().find_map(|line| line.trim().strip_prefix(label));
+        row.unwrap_or_else(|| panic!("{netcheck}")).trim().to_owned()
+    };
+    assert!(!["–", ""].contains(&row("reason").as_str()), "{netcheck}");
+    let warning = "warning: agnet-b is not known here; did you mean agent-b?";
+    for args in [&["url", "agnet-b", "x"][..], &["mcp", "install", "agnet-b"]] {
+        let done = a.run(args);
+        assert_eq!(done.code, 0, "{done:?}");
+        assert!(done.stderr.contains(warning), "{done:?}");
+        let known: Vec<_> = args.iter().map(|arg| arg.replace("agnet", "agent")).collect();
+        let known: Vec<_> = known.iter().map(String::as_str).collect();
+        assert!(!a.run(&known).stderr.contains("warning"), "{known:?}");
+    }
+    let mut command = a.command(&["forward", "0", "agnet-b:x"]);
+    let mut forward =
+        Running(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(forward.0.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains(warning), "{line}");
+}
+
+#[test]
+fn what_a_served_program_has_started_ends_with_it() {
+    let (a, b, _relay, _) = pair();
+    let _listener = listen(&b, &["started", "--exec", "sleep 600 >/dev/null 2>&1 & echo $!"]);
+    let pid = a.run(&["connect", "agent-b", "started"]).stdout;
+    let stat = format!("/proc/{}/stat", pid.trim());
+    // A zombie that nobody waits for (a container without an init) does not run.
+    let runs = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    until("what it has started is gone", || !runs());
+}

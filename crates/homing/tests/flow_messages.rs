@@ -150,9 +150,9 @@ fn bad_input_and_peers_without_trust_are_refused_and_nothing_is_kept() {
     assert_eq!(other.failure(&["connect", &id, "files"])["exit"], 5);
 }
 
-/// 20 MB that no compression or accident gives twice.
+/// 12 MB that no compression or accident gives twice.
 fn content() -> Vec<u8> {
-    let blocks = (0_u64..20 * 1_024 * 1_024 / 32).map(|n| Sha256::digest(n.to_be_bytes()));
+    let blocks = (0_u64..12 * 1_024 * 1_024 / 32).map(|n| Sha256::digest(n.to_be_bytes()));
     blocks.flat_map(<[u8; 32]>::from).collect()
 }
 
@@ -226,6 +226,34 @@ fn a_file_that_changed_or_is_too_large_fails_and_says_why() {
     assert_eq!(outcome(&sent["id"]), "too_large");
     assert_eq!(b.run(&["recv", "--json"]).stdout, "");
     assert!(!b.path("inbox/notes.txt").exists());
+}
+
+#[test]
+fn a_large_file_waits_until_somebody_reads() {
+    let (_relay, url) = relay();
+    let (a, mut b) = friends(&url);
+    b.kill();
+    assert_eq!(b.json(&["config", "set", "messages.unasked_bytes_max", "5"])["changed"], true);
+    start(&mut b, "agent-b", &url);
+    for (name, content) in [("large.txt", "six byt"), ("small.txt", "five!")] {
+        let source = a.path(name);
+        std::fs::write(&source, content).unwrap();
+        a.json(&["send", "agent-b", "--file", source.to_str().unwrap()]);
+    }
+    let arrives = |name: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        while !b.path("inbox").join(name).exists() {
+            assert!(Instant::now() < deadline, "{name} does not arrive");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    // The second overtakes the first, which nobody has asked for.
+    arrives("small.txt");
+    assert!(!b.path("inbox/large.txt").exists());
+    let read = b.run(&["recv"]);
+    assert!(read.stdout.contains("small.txt"), "{read:?}");
+    assert!(read.stderr.contains("files that are being fetched: 1"), "{read:?}");
+    arrives("large.txt");
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         return congestion::measure(root, rest);
     }
     if let Some(unknown) = args.iter().find(|a| {
-        !["streams", "agent", "registry", "gateway", "expose", "audit", "swarm"].contains(&a.as_str())
+        !["streams", "agent", "registry", "gateway", "expose", "audit", "swarm"]
+            .contains(&a.as_str())
     }) {
         bail!(
             "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, expose, audit, swarm, dht, \

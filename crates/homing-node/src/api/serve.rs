@@ -17,9 +17,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower_service::Service;
 
 use super::Caller;
@@ -40,7 +39,7 @@ pub(super) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let graceful = GracefulShutdown::new();
+    let stop = watch::Sender::new(false);
     let mut shutdown = pin!(shutdown);
     loop {
         let next = async {
@@ -67,15 +66,25 @@ pub(super) async fn serve(
             .header_read_timeout(HEAD_MAX)
             .max_buf_size(HEAD_BYTES_MAX);
         let connection = protocol.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let connection = graceful.watch(connection);
+        let mut stopped = stop.subscribe();
         tokio::spawn(async move {
+            let mut connection = pin!(connection);
             // A caller that breaks off is no event of ours.
-            let _ = connection.await;
+            let is_over = tokio::select! {
+                _ = connection.as_mut() => true,
+                _ = stopped.wait_for(|stopped| *stopped) => false,
+            };
+            if !is_over {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
             drop(place);
         });
     }
     drop(listener);
-    graceful.shutdown().await;
+    stop.send_replace(true);
+    // Until every connection has dropped its end.
+    stop.closed().await;
 }
 
 async fn answer(

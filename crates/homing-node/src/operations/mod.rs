@@ -102,13 +102,18 @@ fn explained(shared: &Shared, peer: &PeerView, now: Now, path: Path) -> Path {
 
 /// Why a peer's path is not direct; `None` when it is.
 fn reason(shared: &Shared, peer: &PeerView, now: Now) -> Option<Reason> {
+    // Relay nodes and passers-by: nobody asked for a direct path with them.
+    let is_related = peer.trust.state != TrustState::None;
+    let reason = reason_if_asked(shared, peer, now);
+    reason.filter(|reason| is_related || reason.code == OFFLINE)
+}
+
+/// The same also for those whom nobody expects to be reached directly.
+fn reason_if_asked(shared: &Shared, peer: &PeerView, now: Now) -> Option<Reason> {
     let best = paths::best(peer, &shared.transport);
     let label = summary_of(peer).label();
-    // Relay nodes and passers-by: nobody asked for a direct path with them.
-    let unrelated = peer.trust.state == TrustState::None;
     match best.path.kind {
         PathKind::Direct => None,
-        PathKind::Relay | PathKind::Connecting if unrelated => None,
         PathKind::Offline => Some(why_offline(peer, &label, now.wall)),
         PathKind::Relay | PathKind::Connecting => Some(paths::why_relayed(&Circumstances {
             peer: &label,
@@ -120,6 +125,9 @@ fn reason(shared: &Shared, peer: &PeerView, now: Now) -> Option<Reason> {
     }
 }
 
+/// The code of a peer that is not connected.
+const OFFLINE: &str = "offline";
+
 fn why_offline(peer: &PeerView, label: &str, now: Wall) -> Reason {
     let record = match &peer.record {
         None => "its record is not known here".to_owned(),
@@ -130,7 +138,7 @@ fn why_offline(peer: &PeerView, label: &str, now: Wall) -> Reason {
         Some(_) => "it does not answer at the places its record names".to_owned(),
     };
     let hint = Some(format!("homing wait online {label}"));
-    Reason { code: "offline", text: record, hint }
+    Reason { code: OFFLINE, text: record, hint }
 }
 
 fn network_of(shared: &Shared) -> NetworkFacts {

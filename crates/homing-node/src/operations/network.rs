@@ -7,7 +7,7 @@ use homing_api::peers::PathKind;
 use homing_api::{ApiError, Schema};
 use homing_core::message::Network;
 
-use super::{explained, network_of, reason};
+use super::{explained, network_of, reason_if_asked};
 use crate::events::summary_of;
 use crate::health::ITEMS;
 use crate::node::Node;
@@ -39,7 +39,7 @@ impl Node {
 
     async fn diagnosis(&self, peer: &str) -> Result<PeerDiagnosis, ApiError> {
         let (view, now) = (self.view(peer).await?, self.now());
-        let reason = reason(&self.shared, &view, now);
+        let reason = reason_if_asked(&self.shared, &view, now);
         let path = paths::best(&view, &self.shared.transport).path;
         let path = explained(&self.shared, &view, now, path);
         let direct = match path.kind {
