@@ -19,6 +19,7 @@
 pub mod agent;
 pub mod audit;
 pub(crate) mod chance;
+pub mod cluster;
 pub mod dht;
 pub mod gossip;
 pub mod io;
