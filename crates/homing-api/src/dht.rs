@@ -141,8 +141,10 @@ pub struct DhtStats {
     /// In brief.
     #[serde(flatten)]
     pub brief: DhtBrief,
-    /// `kademlia`.
+    /// `kademlia` or `cluster`.
     pub mode: String,
+    /// The cluster this node lives in; `None`: in none, or not known yet.
+    pub cluster: Option<DhtCluster>,
     /// What is configured: `auto`, `always` or `never` serve others.
     pub server: String,
     /// Replicas and bucket size.
@@ -167,6 +169,23 @@ pub struct DhtStats {
     pub traffic: DhtTraffic,
     /// How fast the nodes closest to this one settle after a change.
     pub convergence: DhtConvergence,
+}
+
+/// A neighbourhood in which everybody knows everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhtCluster {
+    /// Leading bits of the node ID that its members share.
+    pub depth: u32,
+    /// Members known here, this node included.
+    pub members: u32,
+    /// It splits above so many.
+    pub split_above: u32,
+    /// Splits since the start, decided by this node's own count.
+    pub splits: u64,
+    /// Merges since the start, decided by this node's own count.
+    pub merges: u64,
+    /// Changes since the start in which it followed the others.
+    pub follows: u64,
 }
 
 /// The DHT in one line of `homing info`.

@@ -48,7 +48,12 @@ fn bodies() -> Vec<(&'static str, RealBody)> {
         ("store", Body::Store { slot, value: value.clone() }),
         (
             "exchange",
-            Body::Exchange { known: vec![1, u64::MAX], fresh: some.clone(), session_s: 5_194 },
+            Body::Exchange {
+                known: vec![1, u64::MAX],
+                fresh: some.clone(),
+                session_s: 5_194,
+                leaf: None,
+            },
         ),
         ("offer", Body::Offer { digests: vec![0, 24, u64::MAX] }),
         ("leaving", Body::Leaving),
@@ -57,7 +62,10 @@ fn bodies() -> Vec<(&'static str, RealBody)> {
         ("values", Body::Values { values: vec![value], contacts: some.clone() }),
         ("values: not here", Body::Values { values: vec![], contacts: vec![] }),
         ("stored", Body::Stored { verdict: Verdict::Kept }),
-        ("siblings", Body::Siblings { contacts: some, doubted: vec![7], session_s: 60 }),
+        (
+            "siblings",
+            Body::Siblings { contacts: some, doubted: vec![7], session_s: 60, leaf: None },
+        ),
         ("wanted", Body::Wanted { digests: vec![24] }),
         ("busy", Body::Busy),
     ]

@@ -148,6 +148,7 @@ fn config(chosen: &DhtSettings) -> Config {
         alpha_last: default.alpha_last.clamp(1, chosen.k.max(1)),
         republish: chosen.republish.max(Duration::from_secs(1)),
         expiry: chosen.expiry,
+        mode: chosen.mode,
         ..default.clone()
     };
     if wanted.check().is_ok() { wanted } else { default }
@@ -437,6 +438,8 @@ impl Agent {
             network_size: dht.estimates().size(),
             session: dht.estimates().session(),
             intervals: dht.intervals(),
+            leaf: dht.leaf(),
+            changes: dht.cluster_changes(),
             values: dht.values().len(),
             value_bytes: dht.values().bytes(),
             stats: dht.stats(),

@@ -170,9 +170,10 @@ impl Topology {
         self.heard.push_back(Heard { peer, common_bits, leaf, at: now });
     }
 
-    /// What peers of one side told last, newest first.
+    /// What peers of one side told last, newest first. A node without a depth is on the side of those whose
+    /// cluster it belongs to.
     fn told(&self, side: Side, now: Mono) -> impl Iterator<Item = Leaf> {
-        let depth = usize::from(self.depth.unwrap_or(0));
+        let depth = usize::from(self.depth.unwrap_or(DEPTH_MAX));
         let of_side = move |h: &&Heard| match side {
             Side::Ours => h.common_bits >= depth.min(usize::from(h.leaf.depth)),
             Side::Sibling => depth > 0 && h.common_bits == depth - 1,
@@ -228,20 +229,18 @@ impl Topology {
         if let Some(elsewhere) = self.elsewhere(depth, now) {
             return Some((Change::Follow, elsewhere, PATIENCE));
         }
-        if !self.agrees(depth, census.members, now) {
-            return None;
-        }
-        let (members, half) = (census.members, usize::from(self.bounds.half_min()));
-        let far = members - census.near.min(members);
-        if members > usize::from(self.bounds.split_above)
+        let (fewer, more) = self.counts(depth, census.members, now);
+        let half = usize::from(self.bounds.half_min());
+        let far = census.members - census.near.min(census.members);
+        if fewer > usize::from(self.bounds.split_above)
             && census.near >= half
             && far >= half
             && depth < DEPTH_MAX
         {
             return Some((Change::Split, depth + 1, 1));
         }
-        let sibling = self.sibling(depth, members, now)?;
-        let small = members + sibling < usize::from(self.bounds.merge_below());
+        let sibling = self.sibling(depth, more, now)?;
+        let small = more + sibling < usize::from(self.bounds.merge_below());
         small.then(|| (Change::Merge, depth - 1, 1))
     }
 
@@ -253,17 +252,15 @@ impl Topology {
         (told.len() >= QUORUM && 3 * with >= 2 * told.len()).then_some(there.min(DEPTH_MAX))
     }
 
-    /// Whether our count is what the others of our depth count, give or take a tenth. Somebody who is
-    /// still learning who is here must not decide; nor does it take a liar's word.
-    fn agrees(&self, depth: u8, members: usize, now: Mono) -> bool {
+    /// Our count and the median of what the others of our depth count, the smaller first. Nobody splits
+    /// unless both are large, nor merges unless both are small: so somebody who is still learning who is
+    /// here does neither, and no liar makes us.
+    fn counts(&self, depth: u8, members: usize, now: Mono) -> (usize, usize) {
         let ours = self.told(Side::Ours, now).filter(|l| l.depth == depth);
         let mut told: Vec<_> = ours.map(|l| usize::from(l.members)).collect();
-        if told.is_empty() {
-            return members <= 1;
-        }
         told.sort_unstable();
-        let median = told[told.len() / 2];
-        members.abs_diff(median) <= (median / 10).max(2)
+        let median = told.get(told.len() / 2).copied().unwrap_or(members);
+        (members.min(median), members.max(median))
     }
 
     /// Members of the sibling region as told by it; `None`: nobody told, or it is divided further.

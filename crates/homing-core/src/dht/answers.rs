@@ -50,7 +50,8 @@ impl<P: Place, V: Value> Dht<P, V> {
                 self.on_copied(lookup, Some(verdict), now);
             }
             (_, Purpose::Copy { lookup, .. }) => self.on_copied(lookup, None, now),
-            (Body::Siblings { contacts, doubted, session_s }, Purpose::Exchange) => {
+            (Body::Siblings { contacts, doubted, session_s, leaf }, Purpose::Exchange) => {
+                self.hear_leaf(&from, leaf, now);
                 self.on_siblings(capped(contacts), &doubted, session_s);
             }
             (Body::Wanted { digests }, Purpose::Offer) => self.on_wanted(&from, &digests, now),

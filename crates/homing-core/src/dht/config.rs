@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::limits::{ALPHA, ALPHA_LAST, K, K_MAX, PATHS_MAX};
 use super::store::Quota;
+use crate::cluster::{Bounds, Unbounded};
 
 /// How failures are dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,16 @@ pub enum Recovery {
     Periodic,
     /// For comparison: a failure evicts at once, starts a lookup, pushes the leafset.
     Reactive,
+}
+
+/// How far a node's leafset reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// To the k closest.
+    #[default]
+    Kademlia,
+    /// To all members of its cluster ([`crate::cluster`]).
+    Cluster(Bounds),
 }
 
 /// Settings that no node can run with.
@@ -39,6 +50,9 @@ pub enum Unworkable {
         /// What was asked for.
         paths: usize,
     },
+    /// Clusters too small to merge, or too large for one listing.
+    #[error(transparent)]
+    Cluster(#[from] Unbounded),
     /// Intervals would be zero, negative or no number.
     #[error("pace is {pace}: a positive number is needed")]
     Pace {
@@ -64,6 +78,8 @@ pub struct Config {
     /// A value lookup that finds nothing is done once more, on 8 disjoint paths that begin elsewhere: what
     /// is found at once costs no more, what liars hide is found late.
     pub second_search: bool,
+    /// Plain Kademlia or clusters.
+    pub mode: Mode,
     /// How failures are dealt with.
     pub recovery: Recovery,
     /// Proximity neighbour selection: prefer fast contacts where several would do.
@@ -95,6 +111,7 @@ impl Default for Config {
             paths: 1,
             put_paths: PATHS_MAX,
             second_search: true,
+            mode: Mode::Kademlia,
             recovery: Recovery::Periodic,
             proximity: true,
             ip_caps: true,
@@ -127,6 +144,9 @@ impl Config {
             if !(1..=PATHS_MAX).contains(&paths) {
                 return Err(Unworkable::Paths { paths });
             }
+        }
+        if let Mode::Cluster(bounds) = self.mode {
+            bounds.check()?;
         }
         if !(self.pace.is_finite() && self.pace > 0.0) {
             return Err(Unworkable::Pace { pace: self.pace });

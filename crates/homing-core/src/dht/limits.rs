@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::cluster::Bounds;
+
 /// Replicas, bucket size, and width of a lookup: `k` of Kademlia (IPTPS 2002 §2.3).
 pub const K: usize = 20;
 /// The widest `k` that may be configured: leafset listings, answers and lookups are sized for it.
@@ -50,8 +52,8 @@ pub const VALUES_PER_ANSWER_MAX: usize = 8;
 pub const OFFER_MAX: usize = 64;
 /// Siblings told in full in one exchange.
 pub const FRESH_MAX: usize = 4;
-/// Siblings listed by prefix in one exchange.
-pub const KNOWN_MAX: usize = K_MAX;
+/// Siblings listed by prefix in one exchange: a whole cluster, if there is one.
+pub const KNOWN_MAX: usize = Bounds::MAX as usize;
 /// Nodes that one region query asks or stores at.
 pub const REGION_NODES_MAX: usize = 160;
 /// Subtrees that one region query searches.

@@ -12,6 +12,8 @@
 
 use homing_base::NodeId;
 
+use crate::cluster::Leaf;
+
 use super::contact::{Contact, Place};
 use super::value::{Slot, Value};
 
@@ -56,6 +58,8 @@ pub enum Body<P, W> {
         fresh: Vec<Contact<P>>,
         /// The sender's estimate of the mean session, in seconds.
         session_s: u32,
+        /// The sender's cluster, if it lives in one.
+        leaf: Option<Leaf>,
     },
     /// Digests of values that the sender thinks the receiver should hold.
     Offer {
@@ -91,6 +95,8 @@ pub enum Body<P, W> {
         doubted: Vec<u64>,
         /// The answerer's estimate of the mean session, in seconds.
         session_s: u32,
+        /// The answerer's cluster, if it lives in one.
+        leaf: Option<Leaf>,
     },
     /// Answer to `Offer`: those not held.
     Wanted {

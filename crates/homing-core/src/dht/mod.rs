@@ -14,6 +14,7 @@
 
 mod answers;
 pub mod churn;
+mod clustering;
 pub mod config;
 pub mod contact;
 mod drive;
@@ -43,13 +44,14 @@ use homing_base::{Mono, NodeId, Now};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-pub use config::{Config, Intervals, Recovery, Unworkable};
+pub use config::{Config, Intervals, Mode, Recovery, Unworkable};
 pub use contact::{Contact, Distance, Place, Reach};
 pub use io::{Class, CommandId, DhtCommand, DhtInput, DhtOutput, Outcome, Report, Stats, Step};
 pub use message::{Body, Message, Verdict};
 pub use value::{Item, Kind, Slot, Unbelievable, Value};
 
 use churn::Estimates;
+use clustering::Roles;
 use drive::Lookup;
 use flight::{Flights, Purpose};
 use proximity::Swaps;
@@ -58,6 +60,8 @@ use recovery::Timers;
 use rtt::Rtt;
 use store::Values;
 use table::Table;
+
+use crate::cluster::Topology;
 
 /// Room for outputs that an idle node keeps.
 const OUTPUTS_KEPT: usize = 8;
@@ -83,6 +87,8 @@ pub struct Dht<P: Place, V: Value> {
     doubted: VecDeque<(u64, Mono)>,
     lost: Vec<Contact<P>>,
     swaps: Swaps,
+    topology: Option<Box<Topology>>,
+    roles: Roles,
     timers: Timers,
     fill_rounds: u32,
     /// Contacts that were handed out last, to be remembered.
@@ -103,7 +109,8 @@ impl<P: Place, V: Value> Dht<P, V> {
             panic!("settings were not checked: {unworkable}");
         }
         let mut chance = ChaCha8Rng::from_seed(seed);
-        Self {
+        let mode = config.mode;
+        let mut dht = Self {
             table: Table::new(me.id, config.k, config.ip_caps),
             values: Values::new(me.id, config.quota),
             own: Vec::new(),
@@ -118,6 +125,8 @@ impl<P: Place, V: Value> Dht<P, V> {
             doubted: VecDeque::new(),
             lost: Vec::new(),
             swaps: Swaps::default(),
+            topology: None,
+            roles: Roles::new(now.mono),
             timers: Timers::default(),
             fill_rounds: 0,
             handed_out: 0,
@@ -128,7 +137,9 @@ impl<P: Place, V: Value> Dht<P, V> {
             server,
             config,
             chance,
-        }
+        };
+        dht.set_mode(mode, now);
+        dht
     }
 
     /// Decides; queues outputs.

@@ -15,7 +15,7 @@ use super::drive::Goal;
 use super::flight::Purpose;
 use super::io::{Class, CommandId, DhtOutput, Outcome, Report};
 use super::limits::{
-    FRESH_MAX, KNOWN_MAX, OFFER_MAX, PERSIST_INTERVAL, PERSIST_MAX, REUNITE_INTERVAL,
+    FRESH_MAX, K_MAX, KNOWN_MAX, OFFER_MAX, PERSIST_INTERVAL, PERSIST_MAX, REUNITE_INTERVAL,
 };
 use super::message::Body;
 use super::store::digest;
@@ -212,6 +212,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         self.estimates.observe(self.table.len(), now.mono);
         self.forget_doubts(now);
         self.sample_own_size();
+        self.tend_cluster(now);
         let siblings: Vec<_> = self.table.siblings().map(|e| e.contact.clone()).collect();
         let Some(partner) = self.partner(&siblings) else { return };
         let body = self.exchange_body(&siblings, FRESH_MAX);
@@ -239,6 +240,9 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// ends in. A leafset goes wrong at that edge, and the nodes of that subtree know each other best,
     /// also those of them that are not our siblings.
     fn partner(&mut self, siblings: &[Contact<P>]) -> Option<Contact<P>> {
+        if let Some(partner) = self.sibling_partner() {
+            return Some(partner);
+        }
         let edge = self.table.bucket(self.table.bucket_of(&siblings.last()?.id));
         let beyond: Vec<_> = edge.filter(|at| self.table.entries()[*at].failures == 0).collect();
         if self.below(2) == 0 && !beyond.is_empty() {
@@ -256,7 +260,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         let known = siblings.iter().take(KNOWN_MAX).map(|c| id_prefix(&c.id)).collect();
         let is_fresh = |c: &&Contact<P>| fresh_max > FRESH_MAX || self.fresh.contains(&c.id);
         let fresh = siblings.iter().filter(is_fresh).take(fresh_max).cloned().collect();
-        Body::Exchange { known, fresh, session_s: self.session_s() }
+        Body::Exchange { known, fresh, session_s: self.session_s(), leaf: self.leaf() }
     }
 
     fn sample_own_size(&mut self) {
@@ -288,7 +292,7 @@ impl<P: Place, V: Value> Dht<P, V> {
             self.fresh.pop_front();
         }
         self.fresh.push_back(contact.id);
-        let mine = self.offers_for(contact, true);
+        let mine = self.offers_for(contact, true, now.mono);
         self.offer(contact, mine, now);
     }
 
@@ -413,18 +417,23 @@ impl<P: Place, V: Value> Dht<P, V> {
             return;
         }
         let partner = near.swap_remove(self.below(near.len()));
-        let digests = self.offers_for(&partner, false);
+        let digests = self.offers_for(&partner, false, now.mono);
         self.offer(&partner, digests, now);
     }
 
     /// Digests of held values that `contact` is among the k closest for; `closest_only`: and that it is
     /// our turn to hand on.
-    fn offers_for(&self, contact: &Contact<P>, closest_only: bool) -> Vec<u64> {
+    pub(super) fn offers_for(
+        &self,
+        contact: &Contact<P>,
+        closest_only: bool,
+        now: Mono,
+    ) -> Vec<u64> {
         let (mut digests, mut last): (Vec<u64>, Option<(Slot, bool)>) = (Vec::new(), None);
         for (slot, held) in self.values.iter() {
             let wanted = match last {
                 Some((same, wanted)) if same == *slot => wanted,
-                _ => self.should_offer(slot, contact, closest_only),
+                _ => self.should_offer(slot, contact, closest_only, now),
             };
             last = Some((*slot, wanted));
             if wanted {
@@ -437,12 +446,21 @@ impl<P: Place, V: Value> Dht<P, V> {
         digests
     }
 
-    fn should_offer(&self, slot: &Slot, contact: &Contact<P>, closest_only: bool) -> bool {
-        let k = self.config.k;
+    fn should_offer(
+        &self,
+        slot: &Slot,
+        contact: &Contact<P>,
+        closest_only: bool,
+        now: Mono,
+    ) -> bool {
+        let spare = self.table.entry(&contact.id).is_some_and(|e| !self.is_core(e, now));
+        if spare {
+            return false;
+        }
         if closest_only && !self.is_close_holder(slot, contact) {
             return false;
         }
-        self.table.count_closer(&slot.key, &contact.id, k) < k
+        self.core_closer(slot, contact, now) < self.config.k
     }
 
     /// Whether we are among the [`HANDING_ON`] nodes closest to a slot, newcomer not counted.
@@ -457,7 +475,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         closer < HANDING_ON
     }
 
-    fn offer(&mut self, to: &Contact<P>, digests: Vec<u64>, now: Now) {
+    pub(super) fn offer(&mut self, to: &Contact<P>, digests: Vec<u64>, now: Now) {
         if !digests.is_empty() {
             self.ask(to.clone(), Body::Offer { digests }, Purpose::Offer, now);
         }
@@ -494,7 +512,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         let target = self.random_in_bucket(bucket);
         self.start(None, Goal::Fill, target, Vec::new(), Class::Maintenance, now);
         let siblings: Vec<_> = self.table.siblings().map(|e| e.contact.clone()).collect();
-        let body = self.exchange_body(&siblings, KNOWN_MAX);
+        let body = self.exchange_body(&siblings, K_MAX);
         for sibling in &siblings {
             self.ask(sibling.clone(), body.clone(), Purpose::Exchange, now);
         }

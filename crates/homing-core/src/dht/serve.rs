@@ -5,7 +5,7 @@ use homing_base::{NodeId, Now, Wall};
 use super::contact::{Contact, Distance, Place, id_prefix};
 use super::io::Class;
 use super::limits::{
-    CACHE_LIFE_MAX, CACHE_LIFE_MIN, FRESH_MAX, GROUP_PER_QUEUE, KNOWN_MAX, OFFER_MAX,
+    CACHE_LIFE_MAX, CACHE_LIFE_MIN, FRESH_MAX, GROUP_PER_QUEUE, K_MAX, KNOWN_MAX, OFFER_MAX,
     VALUES_PER_ANSWER_MAX, VERIFY_QUEUE_MAX, contact_bytes_max,
 };
 use super::message::{Body, Message, Verdict};
@@ -13,6 +13,7 @@ use super::table::Entry;
 use super::value::{Slot, Unbelievable, Value};
 use super::wire::contact_len;
 use super::{Dht, Recovery};
+use crate::cluster::Leaf;
 
 impl<P: Place, V: Value> Dht<P, V> {
     pub(super) fn on_request(&mut self, from: Contact<P>, message: Message<P, V::Wire>, now: Now) {
@@ -37,8 +38,12 @@ impl<P: Place, V: Value> Dht<P, V> {
             Body::Store { slot, value } => {
                 Body::Stored { verdict: self.store(slot, &value, from.id, now) }
             }
-            Body::Exchange { known, fresh, session_s } => {
-                self.compare_siblings(&from, &known, fresh, session_s, now)
+            Body::Exchange { known, fresh, session_s, leaf } => {
+                if self.table.entry(&from.id).is_some() {
+                    self.estimates.hear(session_s);
+                    self.hear_leaf(&from, leaf, now);
+                }
+                self.compare_siblings(&from, &known, fresh, leaf, now)
             }
             Body::Offer { digests } => {
                 let digests = &digests[..digests.len().min(OFFER_MAX)];
@@ -179,32 +184,30 @@ impl<P: Place, V: Value> Dht<P, V> {
         from: &Contact<P>,
         known: &[u64],
         fresh: Vec<Contact<P>>,
-        session_s: u32,
+        leaf: Option<Leaf>,
         now: Now,
     ) -> Body<P, V::Wire> {
         let trusted = self.table.entry(&from.id).is_some();
-        if trusted {
-            self.estimates.hear(session_s);
-        }
-        let limit = if self.config.recovery == Recovery::Reactive { KNOWN_MAX } else { FRESH_MAX };
+        let limit = if self.config.recovery == Recovery::Reactive { K_MAX } else { FRESH_MAX };
         for contact in fresh.into_iter().take(limit) {
             self.hear_of(&contact);
         }
         let known = &known[..known.len().min(KNOWN_MAX)];
-        let contacts = self.lacking(&from.id, known);
+        let contacts = self.lacking(&from.id, known, leaf);
         if trusted {
             contacts.iter().for_each(|c| self.settle_dispute(c, now));
         }
         let doubted = known.iter().filter(|p| self.doubts(**p)).copied().collect();
-        Body::Siblings { contacts, doubted, session_s: self.session_s() }
+        Body::Siblings { contacts, doubted, session_s: self.session_s(), leaf: self.leaf() }
     }
 
     /// Whom the asker lacks: nodes within the reach of its leafset that it did not list. Those it did list
     /// are left out before the answer is cut to k, else they fill it whenever they are nearer.
-    fn lacking(&self, asker: &NodeId, known: &[u64]) -> Vec<Contact<P>> {
+    fn lacking(&self, asker: &NodeId, known: &[u64], leaf: Option<Leaf>) -> Vec<Contact<P>> {
         let distance = |prefix: u64| prefix ^ id_prefix(asker);
         let whole = known.len() >= self.config.k;
         let reach = known.iter().map(|p| distance(*p)).max().filter(|_| whole).unwrap_or(u64::MAX);
+        let reach = reach.max(Self::reach_of(leaf));
         let mut lacking = Vec::new();
         self.table.visit_closest(asker, |e| {
             let prefix = id_prefix(&e.contact.id);

@@ -7,7 +7,8 @@
 //! ```
 //! One sorted array holds all 256 buckets without storage for empty ones; the closest n to any key
 //! are found by descending the prefix trie that the array implies. A bucket holds k contacts; our
-//! own k closest are admitted beyond that, so that the leafset is whole. *Spares* are hearsay: they
+//! own k closest are admitted beyond that, so that the leafset is whole. In a cluster the leafset is all that
+//! share our first *depth* bits, if these are more. *Spares* are hearsay: they
 //! may be pinged, and enter only when they answer. Not here: when to ping whom ([`super::recovery`]).
 
 use std::ops::Range;
@@ -65,6 +66,8 @@ pub struct Table<P> {
     me: NodeId,
     k: usize,
     caps: bool,
+    /// The depth of our cluster and how many members are kept.
+    leaf: Option<(u8, usize)>,
     prefixes: Vec<u64>,
     entries: Vec<Entry<P>>,
     spares: Vec<Spare<P>>,
@@ -74,7 +77,7 @@ impl<P: Place> Table<P> {
     /// An empty table of the node `me`; `caps`: enforce the limits per IP neighbourhood.
     #[must_use]
     pub fn new(me: NodeId, k: usize, caps: bool) -> Self {
-        Self { me, k, caps, prefixes: vec![], entries: vec![], spares: vec![] }
+        Self { me, k, caps, leaf: None, prefixes: vec![], entries: vec![], spares: vec![] }
     }
 
     /// Contacts in it.
@@ -112,19 +115,53 @@ impl<P: Place> Table<P> {
         self.position(id).ok().map(|i| &mut self.entries[i])
     }
 
-    /// Our k closest that are not in doubt: the leafset.
+    /// The leafset: our k closest that are not in doubt, or the members of our cluster if these are more.
     pub fn siblings(&self) -> impl Iterator<Item = &Entry<P>> {
-        self.entries.iter().filter(|e| e.failures == 0).take(self.k)
+        let members = self.members().len();
+        let sound = self.entries.iter().enumerate().filter(|(_, e)| e.failures == 0);
+        let wanted =
+            sound.enumerate().take_while(move |(nth, (at, _))| *nth < self.k || *at < members);
+        wanted.map(|(_, (_, e))| e)
     }
 
-    /// Whether `id` is, or would be, among our k closest.
+    /// Whether `id` is, or would be, in the leafset.
     #[must_use]
     pub fn is_sibling(&self, id: &NodeId) -> bool {
         let place = match self.position(id) {
             Ok(i) | Err(i) => i,
         };
         let sound = self.entries[..place].iter().filter(|e| e.failures == 0);
-        place < self.k || sound.take(self.k).count() < self.k
+        place < self.k || sound.take(self.k).count() < self.k || self.has_member(id, place)
+    }
+
+    fn has_member(&self, id: &NodeId, place: usize) -> bool {
+        let Some((depth, kept)) = self.leaf else { return false };
+        place < kept && self.bucket_of(id) >= usize::from(depth)
+    }
+
+    /// The members of our cluster, as a range of [`Table::entries`]; empty without a cluster.
+    #[must_use]
+    pub fn members(&self) -> Range<usize> {
+        let Some((depth, kept)) = self.leaf else { return 0..0 };
+        0..self.sharing(depth).min(kept)
+    }
+
+    /// How many entries share at least `bits` leading bits with us.
+    #[must_use]
+    pub fn sharing(&self, bits: u8) -> usize {
+        match bits {
+            0 => self.entries.len(),
+            bits => self.prefixes.partition_point(|p| *p <= u64::MAX >> bits.min(63)),
+        }
+    }
+
+    /// Our cluster is now so deep, and at most `kept` of its members are kept. What the leafset no longer
+    /// covers leaves the buckets that it made too large.
+    pub fn set_leaf(&mut self, leaf: Option<(u8, usize)>) {
+        self.leaf = leaf;
+        for bucket in 0..=self.deepest_bucket() {
+            while self.trim(bucket) {}
+        }
     }
 
     /// The bucket that `id` belongs to.
@@ -224,14 +261,16 @@ impl<P: Place> Table<P> {
     }
 
     /// A bucket that grew beyond k because of siblings gives up what is no sibling any more.
-    fn trim(&mut self, bucket: usize) {
+    fn trim(&mut self, bucket: usize) -> bool {
         let range = self.bucket(bucket);
-        if range.len() > self.k {
-            let last = range.end - 1;
-            if !self.is_sibling(&self.entries[last].contact.id) {
-                self.remove_at(last);
-            }
+        let Some(last) = range.clone().last().filter(|_| range.len() > self.k) else {
+            return false;
+        };
+        let leaves = !self.is_sibling(&self.entries[last].contact.id);
+        if leaves {
+            self.remove_at(last);
         }
+        leaves
     }
 
     /// Whether the caps per IP neighbourhood forbid one more like `contact`.
@@ -319,13 +358,11 @@ impl<P: Place> Table<P> {
         self.spares.iter().filter(of_bucket).map(|s| &s.contact)
     }
 
-    /// Hearsay that is closer to us than the last of our leafset: its bucket was full when we heard of it,
-    /// and the leafset has grown outwards since.
+    /// Hearsay that belongs into our leafset: its bucket was full when we heard of it, and the leafset has
+    /// grown outwards since.
     #[must_use]
     pub fn spare_siblings(&self) -> Vec<Contact<P>> {
-        let distance = |c: &Contact<P>| id_prefix(&self.me) ^ id_prefix(&c.id);
-        let last = self.siblings().nth(self.k - 1).map_or(u64::MAX, |e| distance(&e.contact));
-        let nearer = self.spares.iter().filter(|s| distance(&s.contact) < last);
+        let nearer = self.spares.iter().filter(|s| self.is_sibling(&s.contact.id));
         nearer.map(|s| s.contact.clone()).collect()
     }
 

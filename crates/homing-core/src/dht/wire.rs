@@ -3,12 +3,12 @@
 //! ```text
 //! message = [id, server, body]            body = [number, fields…]
 //! contact = [id bstr32, instance bstr32, direct bstr 0|6|18, relay?]
-//! slot    = kind, key bstr32              prefix, digest = unsigned integer
+//! slot    = kind, key bstr32              prefix, digest = unsigned integer       leaf = [depth, members]
 //!
 //!  1 Ping            2 FindNode target     3 FindValue kind key     4 Store kind key value
-//!  5 Exchange [prefix…] [contact…] session_s      6 Offer [digest…]      7 Leaving
+//!  5 Exchange [prefix…] [contact…] session_s leaf?      6 Offer [digest…]      7 Leaving
 //! 11 Pong           12 Nodes [contact…]   13 Values [value…] [contact…]
-//! 14 Stored verdict 15 Siblings [contact…] [prefix…] session_s
+//! 14 Stored verdict 15 Siblings [contact…] [prefix…] session_s leaf?
 //! 16 Wanted [digest…]                     17 Busy
 //! ```
 //! An unknown body number is a message to ignore. Normative: `spec/08-dht.md`.
@@ -23,8 +23,10 @@ use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 use minicbor::{Decode, Encode};
 
+use crate::cluster::Leaf;
+
 use super::contact::{Contact, Place, Reach};
-use super::limits::{CONTACTS_PER_ANSWER_MAX, KNOWN_MAX, OFFER_MAX, VALUES_PER_ANSWER_MAX};
+use super::limits::{CONTACTS_PER_ANSWER_MAX, K_MAX, KNOWN_MAX, OFFER_MAX, VALUES_PER_ANSWER_MAX};
 use super::message::{Body, Message, Verdict};
 use super::value::{Kind, Slot, Value};
 
@@ -32,8 +34,6 @@ use super::value::{Kind, Slot, Value};
 pub type RealMessage = Message<Reach, Arc<[u8]>>;
 type RealBody = Body<Reach, Arc<[u8]>>;
 type Written<W> = Result<(), EncodeError<<W as Write>::Error>>;
-
-const _: () = assert!(OFFER_MAX >= KNOWN_MAX);
 
 /// The bytes of a message.
 #[must_use]
@@ -65,10 +65,10 @@ fn encode_body<W: Write>(e: &mut Encoder<W>, body: &RealBody) -> Written<W> {
             encode_slot(e.array(4)?.u8(4)?, slot)?;
             e.bytes(value)?;
         }
-        Body::Exchange { known, fresh, session_s } => {
-            encode_numbers(e.array(4)?.u8(5)?, known)?;
+        Body::Exchange { known, fresh, session_s, leaf } => {
+            encode_numbers(e.array(4 + u64::from(leaf.is_some()))?.u8(5)?, known)?;
             encode_contacts(e, fresh)?;
-            e.u32(*session_s)?;
+            encode_leaf(e.u32(*session_s)?, leaf)?;
         }
         Body::Offer { digests } => encode_numbers(e.array(2)?.u8(6)?, digests)?,
         Body::Leaving => e.array(1)?.u8(7)?.ok()?,
@@ -82,10 +82,10 @@ fn encode_body<W: Write>(e: &mut Encoder<W>, body: &RealBody) -> Written<W> {
             encode_contacts(e, contacts)?;
         }
         Body::Stored { verdict } => e.array(2)?.u8(14)?.u8(*verdict as u8)?.ok()?,
-        Body::Siblings { contacts, doubted, session_s } => {
-            encode_contacts(e.array(4)?.u8(15)?, contacts)?;
+        Body::Siblings { contacts, doubted, session_s, leaf } => {
+            encode_contacts(e.array(4 + u64::from(leaf.is_some()))?.u8(15)?, contacts)?;
             encode_numbers(e, doubted)?;
-            e.u32(*session_s)?;
+            encode_leaf(e.u32(*session_s)?, leaf)?;
         }
         Body::Wanted { digests } => encode_numbers(e.array(2)?.u8(16)?, digests)?,
         Body::Busy => e.array(1)?.u8(17)?.ok()?,
@@ -95,6 +95,13 @@ fn encode_body<W: Write>(e: &mut Encoder<W>, body: &RealBody) -> Written<W> {
 
 fn encode_slot<W: Write>(e: &mut Encoder<W>, slot: &Slot) -> Written<W> {
     e.u8(slot.kind as u8)?.bytes(&slot.key.0)?.ok()
+}
+
+fn encode_leaf<W: Write>(e: &mut Encoder<W>, leaf: &Option<Leaf>) -> Written<W> {
+    match leaf {
+        Some(leaf) => e.array(2)?.u8(leaf.depth)?.u16(leaf.members)?.ok(),
+        None => Ok(()),
+    }
 }
 
 fn encode_numbers<W: Write>(e: &mut Encoder<W>, numbers: &[u64]) -> Written<W> {
@@ -133,8 +140,9 @@ fn decode_body(d: &mut Decoder<'_>, number: u8, fields: u64) -> Result<RealBody,
         3 => (Body::FindValue { slot: decode_slot(d)? }, 3),
         4 => (Body::Store { slot: decode_slot(d)?, value: decode_value(d)? }, 4),
         5 => {
-            let (known, fresh) = (decode_numbers(d, KNOWN_MAX)?, decode_contacts(d, KNOWN_MAX)?);
-            (Body::Exchange { known, fresh, session_s: d.u32()? }, 4)
+            let (known, fresh) = (decode_numbers(d, KNOWN_MAX)?, decode_contacts(d, K_MAX)?);
+            let (session_s, leaf) = (d.u32()?, decode_leaf(d, fields)?);
+            (Body::Exchange { known, fresh, session_s, leaf }, fields.clamp(4, 5))
         }
         6 => (Body::Offer { digests: decode_numbers(d, OFFER_MAX)? }, 2),
         7 => (Body::Leaving, 1),
@@ -153,13 +161,23 @@ fn decode_body(d: &mut Decoder<'_>, number: u8, fields: u64) -> Result<RealBody,
         15 => {
             let contacts = decode_contacts(d, CONTACTS_PER_ANSWER_MAX)?;
             let doubted = decode_numbers(d, KNOWN_MAX)?;
-            (Body::Siblings { contacts, doubted, session_s: d.u32()? }, 4)
+            let (session_s, leaf) = (d.u32()?, decode_leaf(d, fields)?);
+            (Body::Siblings { contacts, doubted, session_s, leaf }, fields.clamp(4, 5))
         }
         16 => (Body::Wanted { digests: decode_numbers(d, OFFER_MAX)? }, 2),
         17 => (Body::Busy, 1),
         _ => return Err(DecodeError::message("unknown DHT message")),
     };
     if fields == expected { Ok(body) } else { Err(DecodeError::message("wrong field count")) }
+}
+
+/// The fifth field of an exchange, if it has five.
+fn decode_leaf(d: &mut Decoder<'_>, fields: u64) -> Result<Option<Leaf>, DecodeError> {
+    if fields != 5 {
+        return Ok(None);
+    }
+    expect_array(d, 2)?;
+    Ok(Some(Leaf { depth: d.u8()?, members: d.u16()? }))
 }
 
 fn expect_array(d: &mut Decoder<'_>, len: u64) -> Result<(), DecodeError> {
@@ -255,6 +273,11 @@ pub(super) fn contact_len<P: Place>(contact: &Contact<P>) -> usize {
     1 + ID_LEN + contact.place.wire_len()
 }
 
+fn leaf_len(leaf: &Option<Leaf>) -> usize {
+    let number = |n: u16| head_len(u64::from(n));
+    leaf.map_or(0, |l| 1 + number(u16::from(l.depth)) + number(l.members))
+}
+
 /// Bytes of a message.
 pub(super) fn message_len<P: Place, V: Value>(message: &Message<P, V::Wire>) -> usize {
     let numbers = |list: &[u64]| {
@@ -270,8 +293,8 @@ pub(super) fn message_len<P: Place, V: Value>(message: &Message<P, V::Wire>) -> 
         Body::FindNode { .. } => ID_LEN,
         Body::FindValue { .. } => slot_len,
         Body::Store { value: v, .. } => slot_len + value(v),
-        Body::Exchange { known, fresh, session_s } => {
-            numbers(known) + contacts(fresh) + head_len(u64::from(*session_s))
+        Body::Exchange { known, fresh, session_s, leaf } => {
+            numbers(known) + contacts(fresh) + head_len(u64::from(*session_s)) + leaf_len(leaf)
         }
         Body::Offer { digests } | Body::Wanted { digests } => numbers(digests),
         Body::Nodes { contacts: list } => contacts(list),
@@ -279,8 +302,9 @@ pub(super) fn message_len<P: Place, V: Value>(message: &Message<P, V::Wire>) -> 
             head_len(values.len() as u64) + values.iter().map(value).sum::<usize>() + contacts(list)
         }
         Body::Stored { .. } => 1,
-        Body::Siblings { contacts: list, doubted, session_s } => {
-            contacts(list) + numbers(doubted) + head_len(u64::from(*session_s))
+        Body::Siblings { contacts: list, doubted, session_s, leaf } => {
+            let session = head_len(u64::from(*session_s));
+            contacts(list) + numbers(doubted) + session + leaf_len(leaf)
         }
     };
     1 + head_len(u64::from(message.id)) + 1 + 2 + fields

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use homing_base::{Address, Name, NodeId, Record, Wall};
 
-use crate::dht::{Contact, Intervals, Reach, Slot, Stats};
+use crate::cluster::{Changes, Leaf};
+use crate::dht::{Contact, Intervals, Mode, Reach, Slot, Stats};
 
 /// How this agent takes part in the DHT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct DhtSettings {
     pub expiry: Duration,
     /// Whether it serves others.
     pub role: DhtRole,
+    /// Plain Kademlia or clusters.
+    pub mode: Mode,
 }
 
 impl Default for DhtSettings {
@@ -31,6 +34,7 @@ impl Default for DhtSettings {
             republish: Duration::from_secs(3_600),
             expiry: Duration::from_secs(24 * 3_600),
             role: DhtRole::Auto,
+            mode: Mode::Kademlia,
         }
     }
 }
@@ -122,6 +126,10 @@ pub struct DhtView {
     pub session: Duration,
     /// The intervals in force.
     pub intervals: Intervals,
+    /// Its cluster; `None`: it lives in none, or does not know it yet.
+    pub leaf: Option<Leaf>,
+    /// Changes of the cluster's depth since the start.
+    pub changes: Changes,
     /// Values held for others.
     pub values: usize,
     /// Their bytes.

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use homing_core::cluster::Bounds;
+use homing_core::dht::Mode;
 use homing_core::dht::limits::{ALPHA_LAST, K, K_MAX};
 use homing_core::io::{DhtRole, DhtSettings};
 
@@ -20,6 +22,8 @@ const EXPIRY_SECONDS_MAX: u64 = 86_400;
 pub struct DhtConfig {
     /// Whether this node takes part. Default `true`: without it only neighbours are asked.
     pub enabled: bool,
+    /// How far the neighbourhood reaches. Default `kademlia`: to the k closest.
+    pub mode: Mode,
     /// Whether it serves others. Default `auto`.
     pub server: DhtServer,
     /// Replicas of a record, size of a bucket, width of a lookup; 2–40. Default 20, Kademlia's.
@@ -52,8 +56,8 @@ impl DhtConfig {
             DhtServer::Always => DhtRole::Server,
             DhtServer::Never => DhtRole::Client,
         };
-        let Self { k, alpha, republish, expiry, .. } = *self;
-        self.enabled.then_some(DhtSettings { k, alpha, republish, expiry, role })
+        let Self { k, alpha, republish, expiry, mode, .. } = *self;
+        self.enabled.then_some(DhtSettings { k, alpha, republish, expiry, role, mode })
     }
 }
 
@@ -71,7 +75,6 @@ impl DhtServer {
 
 impl Layers {
     pub(super) fn dht(&self) -> Result<DhtConfig, ConfigError> {
-        self.one("dht.mode", mode)?;
         let k = self.number("dht.k", 2, K_MAX as u64)?;
         let republish = self.number(REPUBLISH, REPUBLISH_SECONDS_MIN, EXPIRY_SECONDS_MAX)?;
         let expiry =
@@ -82,11 +85,21 @@ impl Layers {
         }
         Ok(DhtConfig {
             enabled: self.bool("dht.enabled"),
+            mode: self.mode()?,
             server: self.one("dht.server", server)?,
             k: k as usize,
             alpha: self.alpha(k)? as usize,
             republish: Duration::from_secs(republish),
             expiry: Duration::from_secs(expiry),
+        })
+    }
+
+    fn mode(&self) -> Result<Mode, ConfigError> {
+        let (min, max) = (u64::from(Bounds::MIN), u64::from(Bounds::MAX));
+        let split_above = self.number("dht.cluster_size", min, max)? as u16;
+        Ok(match self.one("dht.mode", form)? {
+            Form::Kademlia => Mode::Kademlia,
+            Form::Cluster => Mode::Cluster(Bounds { split_above }),
         })
     }
 
@@ -101,13 +114,17 @@ impl Layers {
 
 const REPUBLISH: &str = "dht.republish_interval_seconds";
 
-fn mode(text: &str) -> Result<(), String> {
+enum Form {
+    Kademlia,
+    Cluster,
+}
+
+fn form(text: &str) -> Result<Form, String> {
     match text {
-        "kademlia" => Ok(()),
-        "cluster" | "auto" => Err(format!(
-            "this version has no clusters yet, so that {text} works from a later one on; use kademlia"
-        )),
-        _ => Err("expected kademlia".into()),
+        "kademlia" => Ok(Form::Kademlia),
+        "cluster" => Ok(Form::Cluster),
+        "auto" => Err("this version does not choose by itself yet; use kademlia or cluster".into()),
+        _ => Err("expected kademlia or cluster".into()),
     }
 }
 

@@ -90,14 +90,11 @@ fn a_bad_value_names_key_value_and_reason() {
         ("[relay]\nallow = [\"12\"]", "relay.allow = 12 is not valid: 12: a node ID is 64"),
         ("[trust]\nlifetime = \"soon\"", "trust.lifetime = soon is not valid: expected a number"),
         (
-            "[dht]\nmode = \"cluster\"",
-            "dht.mode = cluster is not valid: this version has no clusters",
-        ),
-        (
             "[dht]\nmode = \"auto\"",
-            "dht.mode = auto is not valid: this version has no clusters yet",
+            "dht.mode = auto is not valid: this version does not choose by itself",
         ),
-        ("[dht]\nmode = \"ring\"", "dht.mode = ring is not valid: expected kademlia"),
+        ("[dht]\nmode = \"ring\"", "dht.mode = ring is not valid: expected kademlia or cluster"),
+        ("[dht]\ncluster_size = 7", "dht.cluster_size = 7 is not valid: expected a number from 8"),
         ("[dht]\nk = 1", "dht.k = 1 is not valid: expected a number from 2 to 40"),
         ("[dht]\nk = 41", "dht.k = 41 is not valid: expected a number from 2 to 40"),
         ("[dht]\nalpha = 11", "dht.alpha = 11 is not valid: expected a number from 1 to 10"),

@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use homing_api::dht::{
-    DhtBrief, DhtConvergence, DhtIntervals, DhtKeyKind, DhtLookup, DhtLookupRequest, DhtPeer,
+    DhtBrief, DhtCluster, DhtConvergence, DhtIntervals, DhtKeyKind, DhtLookup, DhtLookupRequest, DhtPeer,
     DhtPeerState, DhtPeers, DhtRole, DhtStats, DhtStep, DhtTraffic, DhtValue,
 };
 use homing_api::{ApiError, Schema, Stamp};
 use homing_base::{NodeId, Record};
-use homing_core::dht::{Intervals, Reach, Step};
+use homing_core::dht::{Intervals, Mode, Reach, Step};
 use homing_core::io::{DhtKey, DhtLookup as Found, PeerRef};
 use homing_core::view::{Convergence, Counters, DhtContactView, DhtView};
 use homing_core::{Answer, Command};
@@ -100,7 +100,8 @@ impl Node {
         Ok(DhtStats {
             schema: Schema::new(),
             brief: brief(&view),
-            mode: "kademlia".to_owned(),
+            mode: mode(config.mode).to_owned(),
+            cluster: cluster(&view, config.mode),
             server: config.server.as_str().to_owned(),
             k: config.k as u32,
             alpha: config.alpha as u32,
@@ -190,6 +191,25 @@ fn value(record: &Record, who: impl Fn(NodeId) -> super::PeerSummary) -> DhtValu
         expires: Stamp(record.expires),
         withdrawn: record.is_withdrawn(),
     }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Kademlia => "kademlia",
+        Mode::Cluster(_) => "cluster",
+    }
+}
+
+fn cluster(view: &DhtView, mode: Mode) -> Option<DhtCluster> {
+    let (Mode::Cluster(bounds), Some(leaf)) = (mode, view.leaf) else { return None };
+    Some(DhtCluster {
+        depth: leaf.depth.into(),
+        members: leaf.members.into(),
+        split_above: bounds.split_above.into(),
+        splits: view.changes.splits,
+        merges: view.changes.merges,
+        follows: view.changes.follows,
+    })
 }
 
 fn step_of(step: &Step, who: impl Fn(NodeId) -> super::PeerSummary) -> DhtStep {

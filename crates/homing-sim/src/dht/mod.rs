@@ -9,6 +9,7 @@
 pub mod adversary;
 pub mod churn;
 pub mod cli;
+pub mod clusters;
 pub mod fit;
 pub mod latency;
 pub mod oracle;

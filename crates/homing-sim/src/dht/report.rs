@@ -4,6 +4,8 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
+use super::clusters::Clusters;
+
 /// Everything measured; what the scenario did not ask for is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Measured {
@@ -65,6 +67,9 @@ pub struct Measured {
     /// FindValue of the record at the churned prefix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub churned: Option<FindValue>,
+    /// Clusters under churn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<Clusters>,
     /// Placement one repair period after a mass event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repaired: Option<Placement>,
@@ -334,6 +339,9 @@ impl Display for Measured {
         }
         if let Some(m) = &self.churn_upkeep {
             writeln!(f, "upkeep      {m}")?;
+        }
+        if let Some(m) = &self.clusters {
+            writeln!(f, "clusters    {m}")?;
         }
         if self.diverged {
             writeln!(f, "diverged: ended at the limit of events")?;

@@ -8,6 +8,7 @@ use homing_core::dht::{Outcome, Recovery, Slot};
 use rand_core::Rng;
 
 use super::adversary::Role;
+use super::clusters::Regions;
 use super::report::{
     Convergence, FindNode, FindValue, Latencies, Measured, Placement, Publish, Sample, Upkeep,
 };
@@ -19,6 +20,8 @@ use super::world::{Ended, Op, Traffic, World};
 const ECLIPSE_GROUP: u32 = 0x0a0b_0c00;
 /// How often divergence is looked for.
 const STEP_SECONDS: f64 = 0.25;
+/// How often clusters are looked at.
+const WATCH_SECONDS: f64 = 5.0;
 /// Most leafsets looked at per check.
 const LEAFSETS_CHECKED_MAX: usize = 2_000;
 
@@ -36,13 +39,15 @@ pub(super) struct Play<'s, V: Mint> {
     pub(super) scenario: &'s Scenario,
     pub(super) world: World<V>,
     pub(super) measured: Measured,
+    pub(super) regions: Regions,
     total: Traffic,
 }
 
 impl<'s, V: Mint> Play<'s, V> {
     fn new(scenario: &'s Scenario, seed: u64) -> Self {
         let world = World::new(scenario.nature(), seed);
-        Self { scenario, world, measured: Measured::default(), total: Traffic::default() }
+        let (measured, total) = (Measured::default(), Traffic::default());
+        Self { scenario, world, measured, regions: Regions::default(), total }
     }
 
     fn play(mut self) -> Measured {
@@ -406,12 +411,13 @@ impl<'s, V: Mint> Play<'s, V> {
         self.run(self.scenario.churn_warmup_seconds);
         self.traffic();
         self.ended();
+        self.reset_clusters();
         self.world.work(true);
         let (mut total, mut all) = (Traffic::default(), Vec::new());
         let length = self.scenario.sample_seconds;
         let samples = (self.scenario.churn_seconds / length).ceil() as usize;
         for nth in 1..=samples {
-            self.run(length);
+            self.run_watching(length);
             let (traffic, ended) = (self.traffic(), self.ended());
             self.measured.samples.push(self.sample(nth as f64 * length, traffic, &ended));
             add(&mut total, traffic);
@@ -426,6 +432,16 @@ impl<'s, V: Mint> Play<'s, V> {
         self.measured.churn_upkeep = Some(upkeep(total));
     }
 
+    fn run_watching(&mut self, seconds: f64) {
+        let mut left = seconds;
+        while left > 0.0 {
+            let step = if self.scenario.cluster > 0 { left.min(WATCH_SECONDS) } else { left };
+            self.run(step);
+            self.watch_clusters();
+            left -= step;
+        }
+    }
+
     fn sample(&self, at: f64, traffic: Traffic, ended: &[Ended<V>]) -> Sample {
         let all = (traffic.maintenance_bytes + traffic.command_bytes) as f64;
         Sample {
@@ -438,6 +454,7 @@ impl<'s, V: Mint> Play<'s, V> {
 
     fn finish(mut self) -> Measured {
         self.traffic();
+        self.measured.clusters = self.clusters();
         let dhts: Vec<_> = self.world.nodes.iter().filter_map(|n| n.dht.as_ref()).collect();
         let mut contacts: Vec<_> = dhts.iter().map(|d| d.table().len()).collect();
         let mut sizes: Vec<_> = dhts.iter().map(|d| d.estimates().size().unwrap_or(0.0)).collect();

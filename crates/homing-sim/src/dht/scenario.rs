@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use homing_core::dht::Config;
+use homing_core::cluster::Bounds;
+use homing_core::dht::{Config, Mode};
 use serde::{Deserialize, Serialize};
 
 use super::churn::Sessions;
@@ -61,6 +62,8 @@ pub struct Scenario {
     pub region_query: bool,
     /// Caps per /24.
     pub ip_caps: bool,
+    /// Members above which a cluster splits; 0: plain Kademlia.
+    pub cluster: u16,
     /// Reactive instead of periodic recovery, from the start of churn on.
     pub reactive: bool,
     /// Factor on all churn-dependent intervals.
@@ -166,6 +169,7 @@ impl Default for Scenario {
             proximity: true,
             region_query: true,
             ip_caps: true,
+            cluster: 0,
             reactive: false,
             pace: 1.0,
             churn: None,
@@ -266,6 +270,10 @@ impl Scenario {
             ip_caps: self.ip_caps,
             region_query: self.region_query,
             pace: self.pace,
+            mode: match self.cluster {
+                0 => Mode::Kademlia,
+                split_above => Mode::Cluster(Bounds { split_above }),
+            },
             ..Config::default()
         }
     }

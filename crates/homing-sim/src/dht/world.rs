@@ -9,9 +9,10 @@
 use std::time::Duration;
 
 use homing_base::{Mono, Name, NodeId, Now, Seq, Wall};
+use homing_core::dht::contact::id_prefix;
 use homing_core::dht::{
-    Class, CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Message, Outcome,
-    Recovery, Report, Slot,
+    Class, CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Message, Mode,
+    Outcome, Recovery, Report, Slot,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -167,6 +168,9 @@ pub struct World<V: Mint> {
     pub misses: Vec<Miss>,
     /// Nodes of odd and even handles do not hear each other.
     pub parted: bool,
+    /// The first 64 ID bits of who was born or died since this was last taken, if it is of interest.
+    pub lives: Vec<u64>,
+    watched: bool,
     ops: Vec<Op>,
     counted_to: Mono,
     churning: bool,
@@ -180,6 +184,7 @@ impl<V: Mint> World<V> {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         Self {
+            watched: nature.config.mode != Mode::Kademlia,
             nature,
             chance: ChaCha8Rng::from_seed(bytes),
             queue: Wheel::default(),
@@ -191,6 +196,7 @@ impl<V: Mint> World<V> {
             ended: Vec::new(),
             misses: Vec::new(),
             parted: false,
+            lives: Vec::new(),
             ops: Vec::new(),
             counted_to: Mono(1),
             churning: false,
@@ -252,6 +258,7 @@ impl<V: Mint> World<V> {
         let skew_ms = self.skew();
         self.count_time();
         self.alive.add(&contact.id, handle);
+        self.note_life(&contact.id);
         if role.lies() {
             self.colluders.add(&contact);
         }
@@ -318,6 +325,13 @@ impl<V: Mint> World<V> {
         if node.dht.take().is_some() {
             let id = node.contact.id;
             self.alive.remove(&id, handle);
+            self.note_life(&id);
+        }
+    }
+
+    fn note_life(&mut self, id: &NodeId) {
+        if self.watched {
+            self.lives.push(id_prefix(id));
         }
     }
 

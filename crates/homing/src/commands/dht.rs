@@ -175,7 +175,7 @@ fn stats_text(stats: &DhtStats) -> String {
     let joined = if brief.joined { "" } else { ", not in the network yet" };
     fields(&[
         ("role", format!("{} (dht.server = {}){joined}", brief.role.as_str(), stats.server)),
-        ("form", format!("{}, k {}, alpha {}", stats.mode, stats.k, stats.alpha)),
+        ("form", form(stats)),
         ("contacts", format!("{}, {} in doubt", brief.contacts, stats.suspects)),
         ("links", format!("{} for the DHT alone", stats.links)),
         ("nodes", format!("{size}, staying for {}", seconds(stats.session_estimate_s as f64))),
@@ -201,6 +201,14 @@ fn stats_text(stats: &DhtStats) -> String {
             ),
         ),
     ])
+}
+
+fn form(stats: &DhtStats) -> String {
+    let cluster = stats.cluster.map_or_else(String::new, |c| {
+        let changes = format!("{} splits, {} merges", c.splits, c.merges);
+        format!(" of {} members at depth {} ({changes})", c.members, c.depth)
+    });
+    format!("{}{cluster}, k {}, alpha {}", stats.mode, stats.k, stats.alpha)
 }
 
 fn seconds(seconds: f64) -> String {

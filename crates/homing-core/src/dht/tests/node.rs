@@ -238,7 +238,7 @@ fn lies_about_a_victims_address_make_us_send_it_less_than_they_cost_the_liar() {
                     Body::Nodes { contacts: (lies - 20..lies).map(|n| aimed(1_000 + n)).collect() }
                 }
                 Body::Exchange { .. } => {
-                    Body::Siblings { contacts: vec![], doubted: vec![], session_s: 60 }
+                    Body::Siblings { contacts: vec![], doubted: vec![], session_s: 60, leaf: None }
                 }
                 _ => Body::Pong,
             };
@@ -268,6 +268,7 @@ fn whoever_names_us_to_ourselves_makes_us_neither_ping_nor_store_ourselves() {
                     contacts: vec![contact(0); 20],
                     doubted: vec![],
                     session_s: 60,
+                    leaf: None,
                 },
                 _ => Body::Pong,
             };
