@@ -23,7 +23,7 @@
 //! 2. *Fresh leaves.* A half made by a split has at most S + 1 − S/4 members, so S/4 joins inside it precede
 //!    its own split, however IDs are ground.
 //! 3. A node changes its depth by one step, and only when its own count and the median of what its peers tell
-//!    both ask for it, or when two thirds of them have stood elsewhere for long: a minority of liars
+//!    both ask for it, or when most of them have stood elsewhere for longer: a minority of liars
 //!    neither splits nor merges anything.
 //! 4. A depth says only how many neighbours are kept; being wrong about it costs bytes, never a record.
 //!

@@ -88,16 +88,16 @@ fn a_minority_of_liars_moves_nobody_and_a_majority_is_followed_late() {
     for peer in 0..7 {
         left_behind.hear(100 + peer, 4, leaf(4, 20), at(0));
     }
-    assert_eq!(decide_for(&mut left_behind, census, 119), None);
-    assert_eq!(decide_for(&mut left_behind, census, 240), Some(Change::Follow));
+    assert_eq!(decide_for(&mut left_behind, census, 59), None);
+    assert_eq!(decide_for(&mut left_behind, census, 120), Some(Change::Follow));
     assert_eq!(left_behind.depth(), Some(4));
 }
 
 #[test]
 fn a_node_alone_stands_at_the_root_and_bounds_are_checked() {
     let mut alone = Topology::new(Bounds::default(), at(0));
-    assert_eq!(decide_for(&mut alone, Census { members: 1, near: 1 }, 119), None);
-    assert_eq!(decide_for(&mut alone, Census { members: 1, near: 1 }, 121), Some(Change::Follow));
+    assert_eq!(decide_for(&mut alone, Census { members: 1, near: 1 }, 59), None);
+    assert_eq!(decide_for(&mut alone, Census { members: 1, near: 1 }, 61), Some(Change::Follow));
     assert_eq!(alone.depth(), Some(0));
     assert!(Bounds { split_above: 7 }.check().is_err());
     assert!(Bounds { split_above: 257 }.check().is_err());

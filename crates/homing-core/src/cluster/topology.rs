@@ -6,7 +6,7 @@ use std::time::Duration;
 use homing_base::Mono;
 
 /// Peers whose word is remembered.
-const HEARD_MAX: usize = 9;
+const HEARD_MAX: usize = 15;
 /// … and for how long.
 const HEARD_FOR: Duration = Duration::from_secs(600);
 /// Peers that must have spoken before a node takes its first depth from them, or follows them.
@@ -14,7 +14,7 @@ const QUORUM: usize = 3;
 /// No trie over 256-bit IDs of a network of today is deeper: 2^40 clusters.
 const DEPTH_MAX: u8 = 40;
 /// A following takes this many dwell times: those who decide by themselves come first.
-const PATIENCE: u32 = 4;
+const PATIENCE: u32 = 2;
 
 /// What a node tells about its cluster in each exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,12 +244,13 @@ impl Topology {
         small.then(|| (Change::Merge, depth - 1, 1))
     }
 
-    /// Another depth at which two thirds of our side stand.
+    /// Another depth at which most of our side stand.
     fn elsewhere(&self, depth: u8, now: Mono) -> Option<u8> {
-        let told: Vec<_> = self.told(Side::Ours, now).map(|l| l.depth).collect();
-        let there = *told.iter().find(|d| **d != depth)?;
+        let mut told: Vec<_> = self.told(Side::Ours, now).map(|l| l.depth).collect();
+        told.sort_unstable();
+        let there = *told.get(told.len() / 2).filter(|d| **d != depth)?;
         let with = told.iter().filter(|d| **d == there).count();
-        (told.len() >= QUORUM && 3 * with >= 2 * told.len()).then_some(there.min(DEPTH_MAX))
+        (told.len() >= QUORUM && 2 * with > told.len()).then_some(there.min(DEPTH_MAX))
     }
 
     /// Our count and the median of what the others of our depth count, the smaller first. Nobody splits

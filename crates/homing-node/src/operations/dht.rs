@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use homing_api::dht::{
-    DhtBrief, DhtCluster, DhtConvergence, DhtIntervals, DhtKeyKind, DhtLookup, DhtLookupRequest, DhtPeer,
-    DhtPeerState, DhtPeers, DhtRole, DhtStats, DhtStep, DhtTraffic, DhtValue,
+    DhtBrief, DhtCluster, DhtConvergence, DhtIntervals, DhtKeyKind, DhtLookup, DhtLookupRequest,
+    DhtPeer, DhtPeerState, DhtPeers, DhtRole, DhtStats, DhtStep, DhtTraffic, DhtValue,
 };
 use homing_api::{ApiError, Schema, Stamp};
 use homing_base::{NodeId, Record};

@@ -1,8 +1,8 @@
 //! What clusters do: which regions of the ID space are divided, and how often that changes.
 //!
-//! A *region* is a prefix. It counts as divided when more of its nodes stand deeper than at it; a change is a
-//! region that becomes divided or whole. Nodes follow their own clocks, so the majority decides here, and
-//! only here: no node asks it.
+//! A *region* is a prefix. It is divided once two thirds of its nodes stand deeper than at it, whole once two
+//! thirds stand at it; a change is a region that becomes divided or whole. Nodes follow their own clocks, so
+//! counting decides here, and only here: no node asks it.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -109,7 +109,7 @@ impl Regions {
     }
 }
 
-/// Which regions are divided, by majority; those within a whole region have no say.
+/// Which regions are divided or whole, where two thirds agree; those within a whole region have no say.
 fn stands(depths: &[(u64, u8)]) -> BTreeMap<(u8, u64), bool> {
     let mut votes: BTreeMap<(u8, u64), (u32, u32)> = BTreeMap::new();
     for (prefix, depth) in depths {
@@ -118,7 +118,12 @@ fn stands(depths: &[(u64, u8)]) -> BTreeMap<(u8, u64), bool> {
             if d < *depth { vote.0 += 1 } else { vote.1 += 1 }
         }
     }
-    votes.into_iter().map(|(at, (deeper, here))| (at, deeper > here)).collect()
+    let clear = |(at, (deeper, here)): ((u8, u64), (u32, u32))| match (deeper, here) {
+        (d, h) if d >= 2 * h => Some((at, true)),
+        (d, h) if h >= 2 * d => Some((at, false)),
+        _ => None,
+    };
+    votes.into_iter().filter_map(clear).collect()
 }
 
 impl<V: Mint> Play<'_, V> {
