@@ -110,7 +110,7 @@ pub fn prepare_chain(root: &Path, report: &mut Report) -> PathBuf {
     let is_same =
         |name: &&str| std::fs::read(source(name)).ok() == std::fs::read(folder.join(name)).ok();
     let is_whole = folder.join("node_modules/.package-lock.json").is_file();
-    if (is_whole && pinned.iter().all(|name| is_same(name))) || !run::is_installed("npm") {
+    if (is_whole && pinned.iter().all(is_same)) || !run::is_installed("npm") {
         return folder;
     }
     report.part("chain-tools", || {

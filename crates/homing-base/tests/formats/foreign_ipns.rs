@@ -15,7 +15,8 @@ const TOOLS: &str = "HOMING_IPNS_TOOLS";
 const SCRIPT: &str = include_str!("foreign_ipns.mjs");
 
 fn bytes(value: &Value) -> Vec<u8> {
-    data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+    let text = value.as_str().expect("a string");
+    data_encoding::HEXLOWER.decode(text.as_bytes()).expect("hexadecimal digits")
 }
 
 /// 2026-11-21, after the committed records were made.
@@ -27,7 +28,8 @@ fn now() -> Now {
 fn committed() -> Value {
     let path =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/ipns-foreign.json");
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    let text = std::fs::read_to_string(path).expect("the vectors are committed");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 #[test]

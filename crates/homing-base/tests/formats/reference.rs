@@ -24,9 +24,9 @@ fn content() -> IpnsContent {
 }
 
 fn reference(name: &str, generation: u32) -> (Reference, Value) {
-    let name: ReferenceName = name.parse().unwrap();
+    let name: ReferenceName = name.parse().expect("a name");
     let secret = name.derive_key(&key(7), generation);
-    let record = content().sign(&secret).unwrap();
+    let record = content().sign(&secret).expect("within limits");
     let binding = Binding {
         owner: key(7).public(),
         name: name.clone(),

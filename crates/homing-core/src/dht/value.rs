@@ -142,6 +142,10 @@ pub fn id_fits(id: &NodeId, slot: &Slot) -> bool {
 
 /// What real nodes store.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most values are records: none of them shall cost a pointer"
+)]
 pub enum Item {
     /// An agent's record.
     Agent(Record),

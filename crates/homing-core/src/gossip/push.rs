@@ -115,7 +115,7 @@ impl<V: Value> Gossip<V> {
             }
         }
         let others = self.peers.iter().any(|(id, p)| *id != from && p.eager);
-        let drawn = again > 0 && self.chance.next_u32() % PRUNE_PART == 0;
+        let drawn = again > 0 && self.chance.next_u32().is_multiple_of(PRUNE_PART);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let in_flight = peer.pruned.is_some_and(|at| now.mono.since(at) < PRUNE_SETTLES);
         if fresh > 0 && fresh >= again {

@@ -86,7 +86,7 @@ pub enum ReferenceWrite {
         version: Version,
     },
     /// The newest known of another's.
-    Known(KnownReference),
+    Known(Box<KnownReference>),
     /// Nothing is known of another's any more.
     Forget(Slot),
 }
@@ -169,7 +169,7 @@ impl StoredReferences {
             ReferenceWrite::Version { .. } => {}
             ReferenceWrite::Known(known) => {
                 self.known.retain(|k| k.slot != known.slot);
-                self.known.push(known);
+                self.known.push(*known);
             }
             ReferenceWrite::Forget(slot) => self.known.retain(|k| k.slot != slot),
         }

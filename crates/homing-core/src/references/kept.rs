@@ -111,7 +111,7 @@ impl References {
         entry.known.kept = Some(keep);
         entry.shown_by = None;
         entry.announce_at = Some(now.mono);
-        let write = ReferenceWrite::Known(entry.known.clone());
+        let write = ReferenceWrite::Known(Box::new(entry.known.clone()));
         self.persist(write);
         Ok(())
     }
@@ -224,7 +224,7 @@ impl References {
         entry.known.since = now.wall;
         let kept = entry.known.kept.clone();
         if let Some(keep) = kept {
-            let write = ReferenceWrite::Known(entry.known.clone());
+            let write = ReferenceWrite::Known(Box::new(entry.known.clone()));
             self.persist(write);
             let sequence = reference.record.sequence;
             if before != Some(sequence) {
@@ -243,7 +243,7 @@ impl References {
         if self.remember(now, slot, reference, None)
             && let Some(known) = self.known.get(&slot).filter(|k| k.known.kept.is_none())
         {
-            let write = ReferenceWrite::Known(known.known.clone());
+            let write = ReferenceWrite::Known(Box::new(known.known.clone()));
             self.persist(write);
         }
     }
