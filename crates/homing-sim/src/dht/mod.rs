@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clusters;
 pub mod fit;
 pub mod latency;
+mod nature;
 pub mod oracle;
 pub mod plot;
 pub mod report;

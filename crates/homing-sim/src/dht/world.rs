@@ -11,15 +11,14 @@ use std::time::Duration;
 use homing_base::{Mono, Name, NodeId, Now, Seq, Wall};
 use homing_core::dht::contact::id_prefix;
 use homing_core::dht::{
-    Class, CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Message, Mode,
-    Outcome, Recovery, Report, Slot,
+    Class, CommandId, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Message, Mode, Outcome,
+    Recovery, Report, Slot,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use super::adversary::{Colluders, Role};
-use super::churn::Sessions;
-use super::latency::{Latency, Uplink};
+pub use super::nature::Nature;
 use super::oracle::Oracle;
 use super::report::Miss;
 use super::value::{Mint, SimPlace};
@@ -104,31 +103,6 @@ pub struct Ended<V> {
     pub report: Report,
     /// When.
     pub at: Mono,
-}
-
-/// What never changes about a world.
-#[derive(Clone, Debug)]
-pub struct Nature {
-    /// Settings of every node.
-    pub config: Config,
-    /// Seeds that a joining node is given.
-    pub seeds: usize,
-    /// How late slow nodes answer.
-    pub slow: Duration,
-    /// Clocks are off by up to this much, either way.
-    pub skew_ms: i64,
-    /// Where round trips come from.
-    pub latency: Latency,
-    /// The median round trip, in milliseconds.
-    pub rtt_ms: f64,
-    /// Uplinks; `None`: unlimited.
-    pub uplink: Option<Uplink>,
-    /// Session times and their median; `None`: nobody leaves by itself.
-    pub churn: Option<(Sessions, Duration)>,
-    /// Operations per node and second while [`World::work`] is on.
-    pub work_per_node: f64,
-    /// New nodes publish a record as soon as they have joined.
-    pub publish: bool,
 }
 
 /// Counted traffic.
