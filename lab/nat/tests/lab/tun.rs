@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use homing_lab::agent::Agent;
@@ -174,6 +174,23 @@ fn carries(notes: &mut Notes) -> Result<()> {
     let (sent, received) = (carried(&b.agent, "sent_bytes")?, carried(&a.agent, "received_bytes")?);
     ensure!(sent >= BULK_BYTES as u64 && received >= BULK_BYTES as u64, "{sent} and {received}");
     ensure!(dropped(&a.agent, "spoofed")? + dropped(&a.agent, "malformed")? == 0, "drops");
+    moves(notes, &world, &a, b)
+}
+
+/// The address moves to another host, and packets follow it.
+fn moves(notes: &mut Notes, world: &World, a: &Seat, mut b: Seat) -> Result<()> {
+    let there = address(&b.agent)?;
+    let (host, _routers) = world.lab.host_at(Behind(PortRestricted))?;
+    allow_ipv6(&host)?;
+    let mut again = b.agent.copied_to(&host)?;
+    b.agent.kill()?;
+    let gone = Instant::now();
+    again.start(&world.all_relays(), &["--tun"])?;
+    until("packets follow", Duration::from_secs(30), || Ok(ping(&a.host, &there, 1)?.ok()))?;
+    notes.add(format!(
+        "kill -9 and start elsewhere, to the next ping: {:.1} s",
+        gone.elapsed().as_secs_f32()
+    ));
     Ok(())
 }
 
