@@ -369,9 +369,20 @@ impl Writer {
         if facts.is_empty() {
             return;
         }
-        self.admit(draft, What::Facts(facts), Box::new(|_| {}));
+        // What cannot be logged, on a full disk say, waits on.
+        match self.take(draft, What::Facts(facts)) {
+            Ok(taken) => draft.taken.extend(taken.map(|(first, count)| Taken {
+                reply: Box::new(|_| {}),
+                first,
+                count,
+            })),
+            Err(error) => return tracing::warn!(%error, "pending facts cannot be logged yet"),
+        }
         self.commit(draft);
-        if let (Gate::Open, Err(error)) = (&self.gate, self.pending.clear()) {
+        if !matches!(self.gate, Gate::Open) {
+            return;
+        }
+        if let Err(error) = self.pending.clear() {
             tracing::warn!(%error, "the file of pending facts cannot be removed");
         }
     }

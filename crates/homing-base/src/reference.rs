@@ -496,7 +496,8 @@ mod tests {
             if let Ok(read) = Reference::verify(&flipped, at(1)) {
                 let original = reference("planner/checkpoint", 3);
                 prop_assert_eq!(&*read.record, &*original.record);
-                prop_assert_eq!(read.binding, original.binding);
+                // A key that nobody knows hides the binding: what is left is a plain IPNS record.
+                prop_assert!(read.binding.is_none() || read.binding == original.binding);
             }
         }
     }

@@ -101,14 +101,15 @@ impl Driver {
                     Some(request) => self.on_request(request),
                     None => self.command(Command::Stop, None),
                 },
-                Some(event) = wire.recv() => self.on_event(event),
-                () = self.clock.until(self.next_deadline()) => {}
+                // Before what peers say of it: the core must not be behind its own log.
                 Ok(()) = head.changed() => {
                     if let Some(note) = head.borrow_and_update().clone() {
                         let news = Box::new(LogNews::Head(note));
                         self.agent.handle(self.clock.now(), Input::Audit(news));
                     }
                 }
+                Some(event) = wire.recv() => self.on_event(event),
+                () = self.clock.until(self.next_deadline()) => {}
             }
             self.wake();
             self.watch_dht();

@@ -109,7 +109,7 @@ items! {
         "somebody removed the device: homing down, then homing up with the flags you started it with";
     "anchor_off" Warning after 0, None,
         "the audit log is not anchored",
-        "set what is missing: homing config list audit.anchor, docs/anchoring.md; then: homing down, then homing up";
+        "set what is missing: see homing config list and docs/anchoring.md; then: homing down, then homing up";
     "anchor_late" Warning after 300, None,
         "the audit log waits to be anchored",
         "nothing is lost: see homing audit anchor status; check audit.anchor.url, the account's balance and the fee ceiling";

@@ -42,7 +42,7 @@ async fn http(to: SocketAddr, method: &str, path: &str, kind: &str, body: &[u8])
     let request = hyper::Request::builder()
         .method(method)
         .uri(path)
-        .header("host", "registry")
+        .header("host", to.to_string())
         .header("content-type", kind)
         .body(Full::new(Bytes::copy_from_slice(body)))
         .unwrap();

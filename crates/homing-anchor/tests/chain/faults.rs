@@ -46,7 +46,7 @@ async fn a_chain_that_comes_back_without_its_last_blocks_gets_them_again() {
 }
 
 #[tokio::test]
-async fn a_reorganisation_of_three_blocks_takes_three_marks_and_they_return() {
+async fn a_reorganisation_of_three_blocks_takes_their_marks_and_they_return() {
     let Some(binary) = binary("reorganisation of depth 3") else { return };
     for mode in [UPDATES, Mode::Checkpoint] {
         let dir = tempfile::tempdir().unwrap();
@@ -62,10 +62,14 @@ async fn a_reorganisation_of_three_blocks_takes_three_marks_and_they_return() {
             while worker.round().await.unwrap().sent == 0 {}
         }
         worker.round().await.unwrap();
-        let before = worker.journal.open_marks(100).unwrap().len();
+        // On a slow machine a block may hold none: the marks of the last three blocks are what goes.
+        let last = chain.height().await;
+        let open = worker.journal.open_marks(100).unwrap();
+        let going = open.iter().filter(|mark| mark.block + 3 > last).count();
+        assert!(going > 0, "{} marks, none in the last three of {last} blocks", open.len());
         chain.ask("anvil_reorg", json!([3, []])).await;
         let round = worker.round().await.unwrap();
-        assert_eq!(round.removed, 3, "of {before} that were not final");
+        assert_eq!(round.removed, going, "of {} that were not final", open.len());
         worker.finish(&chain, mode == Mode::Checkpoint).await;
         let waiting = worker.journal.waiting(mode == Mode::Checkpoint).unwrap();
         assert_eq!((waiting.entries, waiting.duplicates, waiting.reverted), (0, 0, 0));

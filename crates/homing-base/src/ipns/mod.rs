@@ -294,6 +294,9 @@ fn check_legacy(entry: &Entry<'_>, content: &IpnsContent, ttl: u64) -> Result<()
     same.iter().find(|(_, same)| !same).map_or(Ok(()), |(field, _)| Err(IpnsError::Legacy(field)))
 }
 
+/// The year 10,000: RFC 3339 has four digits for a year, and so have the dates of HTTP.
+const ENDS_MAX: Wall = Wall(253_402_300_800_000);
+
 /// Milliseconds, and nanoseconds beyond them.
 fn parse_validity(text: &str) -> Result<(Wall, u32), IpnsError> {
     let (head, fraction) = match text.strip_suffix('Z').ok_or(IpnsError::Validity)?.split_once('.')
@@ -307,7 +310,11 @@ fn parse_validity(text: &str) -> Result<(Wall, u32), IpnsError> {
     }
     let whole: Wall = format!("{head}Z").parse().map_err(|_| IpnsError::Validity)?;
     let ns: u32 = format!("{fraction:0<9}").parse().map_err(|_| IpnsError::Validity)?;
-    Ok((Wall(whole.0.saturating_add(u64::from(ns / 1_000_000))), ns % 1_000_000))
+    let ends = Wall(whole.0.saturating_add(u64::from(ns / 1_000_000)));
+    if ends >= ENDS_MAX {
+        return Err(IpnsError::Validity);
+    }
+    Ok((ends, ns % 1_000_000))
 }
 
 /// Why a record is refused.

@@ -23,7 +23,7 @@ use super::limits::{ANCHORS_MAX, NOTE_SIGNATURES_MAX, PROOF_HASHES_MAX};
 use super::note::{KeyType, NoteError, NoteKey, SignedNote};
 use super::proof::{Consistency, ProofError, TlogProof};
 use super::tree::Hash;
-use super::{PURPOSE_COSIGNER, PURPOSE_LOG};
+use super::{PURPOSE_COSIGNER, PURPOSE_LOG, cosigner_name, is_log_of};
 
 /// The schema this version writes.
 pub const BUNDLE_SCHEMA: &str = "homing.audit_proof/v1";
@@ -166,8 +166,13 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 /// The identity that delegated `key`, under this very name and for this purpose.
 fn delegated(delegations: &[Delegation], key: &NoteKey, purpose: &str) -> Option<NodeId> {
     let kind = if purpose == PURPOSE_LOG { KeyType::Ed25519 } else { KeyType::CosignatureV1 };
+    let is_own = |d: &Delegation| match kind {
+        KeyType::Ed25519 => is_log_of(&d.name, &d.identity.node_id()),
+        _ => d.name == cosigner_name(&d.identity.node_id()),
+    };
     let fits = |d: &&Delegation| {
-        d.key == key.key && d.name == key.name && d.purpose == purpose && key.kind == kind
+        let same = d.key == key.key && d.name == key.name && d.purpose == purpose;
+        same && key.kind == kind && is_own(d)
     };
     delegations.iter().find(fits).map(|d| d.identity.node_id())
 }

@@ -43,6 +43,13 @@ pub fn origin(identity: &homing_base::NodeId, begun: homing_base::Wall) -> Strin
     format!("homing.audit/{identity}/{}", begun.0)
 }
 
+/// Whether `name` is the name of a log of `identity`: nobody signs under another's.
+#[must_use]
+pub fn is_log_of(name: &str, identity: &homing_base::NodeId) -> bool {
+    let begun = name.strip_prefix(&format!("homing.audit/{identity}/"));
+    begun.is_some_and(|begun| checkpoint::decimal(begun).is_some())
+}
+
 /// The name under which `identity` cosigns.
 #[must_use]
 pub fn cosigner_name(identity: &homing_base::NodeId) -> String {

@@ -27,7 +27,7 @@ use super::limits::{FORKS_MAX, LOGS_PER_OWNER_MAX, LOGS_WITNESSED_MAX, PROOF_HAS
 use super::note::{KeyType, NoteKey, NoteSignature, NoteSigner, SignedNote};
 use super::proof::Consistency;
 use super::tree::Hash;
-use super::{PURPOSE_COSIGNER, PURPOSE_LOG, cosigner_name};
+use super::{PURPOSE_COSIGNER, PURPOSE_LOG, cosigner_name, is_log_of};
 
 /// How long a log waits at start for the witnesses that it can reach.
 pub const ASK_PATIENCE: Duration = Duration::from_secs(10);
@@ -196,6 +196,8 @@ enum Gate {
 struct Peer {
     /// Size of the head that it holds, once it said so.
     holds: Option<u64>,
+    /// That head, signed by us: what is submitted must continue it.
+    head: Option<Checkpoint>,
     /// Submitted, not answered.
     since: Option<Mono>,
     /// What was submitted: a witness cosigns this and nothing else.
@@ -272,7 +274,7 @@ impl Witness {
     pub fn commit(&mut self, now: Now, note: SignedNote) {
         let Some(own) = &mut self.own else { return };
         let Ok(head) = Checkpoint::verify(&note, &own.key) else { return };
-        if head.size > own.head.1.size {
+        if head.size >= own.head.1.size {
             own.head = (note, head);
             own.submit_at.get_or_insert(now.mono.after(SUBMIT_DELAY));
         }
@@ -372,7 +374,20 @@ impl Witness {
     /// The proof that was asked for, and the head that it leads to.
     pub fn on_proof(&mut self, witness: NodeId, note: &SignedNote, proof: Consistency) {
         let Some(own) = &mut self.own else { return };
+        let Ok(head) = Checkpoint::verify(note, &own.key) else { return };
         if let Some(peer) = own.witnesses.get_mut(&witness) {
+            let known = peer.head.as_ref().filter(|known| known.size == proof.old);
+            if known.is_some_and(|known| !proof.proves(known, &head)) {
+                let why = format!(
+                    "{witness} cosigned another history of {} entries of this log",
+                    proof.old
+                );
+                own.gate = Gate::Refused;
+                return self.outputs.push_back(WitnessOutput::Refuse(why));
+            }
+            if head.size > own.head.1.size {
+                own.head = (note.clone(), head);
+            }
             peer.submitted = Some(note.clone());
             let submission = Submission {
                 delegation: own.delegation.clone(),
@@ -407,7 +422,7 @@ impl Witness {
         let Some(peer) = own.witnesses.get_mut(&from) else { return };
         peer.since = None;
         if note.is_empty() {
-            peer.holds = Some(0);
+            (peer.holds, peer.head) = (Some(0), None);
         } else {
             // What we did not sign says nothing about us.
             let Some((theirs, head)) = read_head(note, &own.key) else { return };
@@ -434,7 +449,7 @@ impl Witness {
                 return;
             }
             if let Some(peer) = own.witnesses.get_mut(&from) {
-                peer.holds = Some(head.size);
+                (peer.holds, peer.head) = (Some(head.size), Some(head));
             }
         }
         let Some(own) = &mut self.own else { return };
@@ -442,7 +457,7 @@ impl Witness {
         match own.gate {
             Gate::Asking { .. } if all => self.release(now),
             Gate::Open => {
-                own.submit_at.get_or_insert(now.mono);
+                own.submit_at.get_or_insert(now.mono.after(SUBMIT_DELAY));
             }
             _ => {}
         }
@@ -496,7 +511,9 @@ impl Witness {
         let Ok(head) = Checkpoint::parse(&cosigned.text) else { return };
         let Ok(line) = NoteSignature::parse(cosigned.line.trim_end()) else { return };
         let Ok(said) = Delegation::verify(&cosigned.delegation) else { return };
-        let fits = said.purpose == PURPOSE_COSIGNER && said.identity.node_id() == from;
+        let fits = said.purpose == PURPOSE_COSIGNER
+            && said.identity.node_id() == from
+            && said.name == cosigner_name(&from);
         let key = NoteKey::new(&said.name, KeyType::CosignatureV1, said.key).filter(|_| fits);
         let Some(key) = key.filter(|_| head.origin == own.key.name) else { return };
         if Cosignature::verify(&cosigned.text, &line, &key).is_err() {
@@ -506,7 +523,8 @@ impl Witness {
         let Some(note) = peer.submitted.take().filter(|note| note.text == cosigned.text) else {
             return;
         };
-        (peer.since, peer.holds) = (None, Some(head.size));
+        let size = head.size;
+        (peer.since, peer.holds, peer.head) = (None, Some(size), Some(head.clone()));
         if head.size < own.head.1.size {
             own.submit_at.get_or_insert(now.mono.after(SUBMIT_DELAY));
         }
@@ -523,16 +541,21 @@ impl Witness {
         self.outputs.push_back(WitnessOutput::Cosigned(note, delegations));
     }
 
+    /// Evidence about identities that nobody here knows would fill the list for those that matter.
     fn on_fork(&mut self, fork: Fork) {
-        if proves_fork(&fork).is_some() {
+        let Some((owner, _)) = proves_fork(&fork) else { return };
+        let known = owner == self.me
+            || self.up.contains_key(&owner)
+            || self.logs.values().any(|log| log.owner == owner);
+        if known {
             self.keep_fork(fork);
         }
     }
 
-    /// Keeps evidence, once per log, and tells everybody.
+    /// Keeps evidence, once per owner, and tells everybody.
     fn keep_fork(&mut self, fork: Fork) {
-        let Some((owner, origin)) = proves_fork(&fork) else { return };
-        let known = self.forks.iter().filter_map(proves_fork).any(|(_, known)| known == origin);
+        let Some((owner, _)) = proves_fork(&fork) else { return };
+        let known = self.forks.iter().filter_map(proves_fork).any(|(known, _)| known == owner);
         if known || self.forks.len() >= FORKS_MAX {
             return;
         }
@@ -560,6 +583,9 @@ impl Witness {
 /// Whose log a delegation speaks of, and the log's key.
 fn read_log(delegation: &[u8]) -> Option<(NodeId, NoteKey)> {
     let said = Delegation::verify(delegation).ok().filter(|d| d.purpose == PURPOSE_LOG)?;
+    if !is_log_of(&said.name, &said.identity.node_id()) {
+        return None;
+    }
     let key = NoteKey::new(&said.name, KeyType::Ed25519, said.key)?;
     Some((said.identity.node_id(), key))
 }

@@ -15,6 +15,10 @@ fn at(seconds: u64) -> Mono {
     Mono(1 + seconds * 1_000_000)
 }
 
+fn census(members: usize, near: usize) -> Census {
+    Census { members, near, network: 0 }
+}
+
 fn leaf(depth: u8, members: u16) -> Leaf {
     Leaf { depth, members }
 }
@@ -37,21 +41,18 @@ fn decide_for(topology: &mut Topology, census: Census, seconds: u64) -> Option<C
 #[test]
 fn a_large_cluster_splits_after_the_dwell_time_and_a_lopsided_one_does_not() {
     let mut topology = settled(3, 65);
-    assert_eq!(decide_for(&mut topology, Census { members: 65, near: 33 }, 30), None);
-    assert_eq!(
-        decide_for(&mut topology, Census { members: 65, near: 33 }, 31),
-        Some(Change::Split)
-    );
+    assert_eq!(decide_for(&mut topology, census(65, 33), 30), None);
+    assert_eq!(decide_for(&mut topology, census(65, 33), 31), Some(Change::Split));
     assert_eq!(topology.depth(), Some(4));
     let mut lopsided = settled(3, 65);
-    assert_eq!(decide_for(&mut lopsided, Census { members: 65, near: 60 }, 300), None);
+    assert_eq!(decide_for(&mut lopsided, census(65, 60), 300), None);
     let mut full = settled(3, 64);
-    assert_eq!(decide_for(&mut full, Census { members: 64, near: 32 }, 300), None);
+    assert_eq!(decide_for(&mut full, census(64, 32), 300), None);
 }
 
 #[test]
 fn two_small_clusters_merge_and_a_divided_sibling_forbids_it() {
-    let small = Census { members: 15, near: 8 };
+    let small = census(15, 8);
     let with_sibling = |depth, members| {
         let mut topology = settled(3, 15);
         (10..13).for_each(|peer| topology.hear(peer, 2, leaf(depth, members), at(0)));
@@ -71,9 +72,9 @@ fn two_small_clusters_merge_and_a_divided_sibling_forbids_it() {
 #[test]
 fn who_counts_otherwise_than_the_majority_changes_nothing() {
     let mut learning = settled(3, 65);
-    assert_eq!(decide_for(&mut learning, Census { members: 20, near: 10 }, 300), None);
+    assert_eq!(decide_for(&mut learning, census(20, 10), 300), None);
     let mut flooded = settled(3, 40);
-    assert_eq!(decide_for(&mut flooded, Census { members: 90, near: 45 }, 300), None);
+    assert_eq!(decide_for(&mut flooded, census(90, 45), 300), None);
 }
 
 #[test]
@@ -82,23 +83,28 @@ fn a_minority_of_liars_moves_nobody_and_a_majority_is_followed_late() {
     for peer in 0..4 {
         lied_to.hear(100 + peer, 4, leaf(9, 1), at(0));
     }
-    let census = Census { members: 40, near: 20 };
-    assert_eq!(decide_for(&mut lied_to, census, 500), None, "4 of 9");
+    let forty = census(40, 20);
+    assert_eq!(decide_for(&mut lied_to, forty, 500), None, "4 of 9");
     let mut left_behind = settled(3, 40);
     for peer in 0..7 {
         left_behind.hear(100 + peer, 4, leaf(4, 20), at(0));
     }
-    assert_eq!(decide_for(&mut left_behind, census, 59), None);
-    assert_eq!(decide_for(&mut left_behind, census, 120), Some(Change::Follow));
+    assert_eq!(decide_for(&mut left_behind, forty, 59), None);
+    assert_eq!(decide_for(&mut left_behind, forty, 120), Some(Change::Follow));
     assert_eq!(left_behind.depth(), Some(4));
 }
 
 #[test]
 fn a_node_alone_stands_at_the_root_and_bounds_are_checked() {
     let mut alone = Topology::new(Bounds::default(), at(0));
-    assert_eq!(decide_for(&mut alone, Census { members: 1, near: 1 }, 59), None);
-    assert_eq!(decide_for(&mut alone, Census { members: 1, near: 1 }, 61), Some(Change::Follow));
+    assert_eq!(decide_for(&mut alone, census(1, 1), 59), None);
+    assert_eq!(decide_for(&mut alone, census(1, 1), 61), Some(Change::Follow));
     assert_eq!(alone.depth(), Some(0));
+    let mut all_new = Topology::new(Bounds::default(), at(0));
+    let crowd = Census { members: 1_000, near: 500, network: 1_000 };
+    assert_eq!(decide_for(&mut all_new, crowd, 61), Some(Change::Follow));
+    assert_eq!(all_new.depth(), Some(3), "1,000 / 64 is between 2^3 and 2^4");
+    assert_eq!(all_new.decide(census(130, 65), DWELL, at(62)), Some(Change::Split), "far beyond");
     assert!(Bounds { split_above: 7 }.check().is_err());
     assert!(Bounds { split_above: 257 }.check().is_err());
 }
@@ -160,7 +166,7 @@ impl Trie {
             if let Some(beside) = beside {
                 topology.hear(2, usize::from(depth) - 1, beside, now);
             }
-            match topology.decide(Census { members, near }, Duration::ZERO, now) {
+            match topology.decide(Census { members, near, network: 0 }, Duration::ZERO, now) {
                 Some(Change::Split) => self.split(depth, region),
                 Some(Change::Merge) => self.merge(depth - 1, region >> 1),
                 _ => continue,

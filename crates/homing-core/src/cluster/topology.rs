@@ -84,6 +84,8 @@ pub struct Census {
     pub members: usize,
     /// Of these, those on its own side of the next bit.
     pub near: usize,
+    /// Nodes in the network, as estimated; 0: not known.
+    pub network: usize,
 }
 
 /// A change of depth.
@@ -173,9 +175,11 @@ impl Topology {
     /// What peers of one side told last, newest first. A node without a depth is on the side of those whose
     /// cluster it belongs to.
     fn told(&self, side: Side, now: Mono) -> impl Iterator<Item = Leaf> {
-        let depth = usize::from(self.depth.unwrap_or(DEPTH_MAX));
+        let depth = usize::from(self.depth.unwrap_or(0));
+        let settled = self.depth.is_some();
         let of_side = move |h: &&Heard| match side {
-            Side::Ours => h.common_bits >= depth.min(usize::from(h.leaf.depth)),
+            Side::Ours if settled => h.common_bits >= depth,
+            Side::Ours => h.common_bits >= usize::from(h.leaf.depth),
             Side::Sibling => depth > 0 && h.common_bits == depth - 1,
         };
         let fresh = move |h: &&Heard| now.since(h.at) < HEARD_FOR;
@@ -185,7 +189,7 @@ impl Topology {
     /// Moves on, given what is counted at the present depth. A change must hold for `dwell` first.
     pub fn decide(&mut self, census: Census, dwell: Duration, now: Mono) -> Option<Change> {
         let Some(depth) = self.depth else {
-            self.depth = self.first_depth(dwell, now);
+            self.depth = self.first_depth(census.network, dwell, now);
             return self.depth.map(|_| Change::Follow);
         };
         let Some((change, to, patience)) = self.wanted(depth, census, now) else {
@@ -213,16 +217,22 @@ impl Topology {
         }
     }
 
-    /// A newcomer starts where its neighbours are; with nobody there, at the root.
-    fn first_depth(&self, dwell: Duration, now: Mono) -> Option<u8> {
+    /// A newcomer starts where its neighbours are. In a network that is all new, at the depth at which a
+    /// cluster of the mean size would not split; alone, at the root.
+    fn first_depth(&self, network: usize, dwell: Duration, now: Mono) -> Option<u8> {
         let mut told: Vec<_> = self.told(Side::Ours, now).map(|l| l.depth.min(DEPTH_MAX)).collect();
         told.sort_unstable();
         let waited = now.since(self.began) >= dwell * PATIENCE;
         match told.len() {
-            0 => waited.then_some(0),
+            0 => waited.then(|| self.depth_for(network)),
             n if n >= QUORUM || waited => Some(told[n / 2]),
             _ => None,
         }
+    }
+
+    fn depth_for(&self, network: usize) -> u8 {
+        let clusters = network / usize::from(self.bounds.split_above);
+        clusters.checked_ilog2().map_or(0, |bits| bits.min(u32::from(DEPTH_MAX)) as u8)
     }
 
     fn wanted(&self, depth: u8, census: Census, now: Mono) -> Option<(Change, u8, u32)> {
@@ -237,7 +247,9 @@ impl Topology {
             && far >= half
             && depth < DEPTH_MAX
         {
-            return Some((Change::Split, depth + 1, 1));
+            // Twice the bound needs no second look.
+            let patience = u32::from(fewer < 2 * usize::from(self.bounds.split_above));
+            return Some((Change::Split, depth + 1, patience));
         }
         let sibling = self.sibling(depth, more, now)?;
         let small = more + sibling < usize::from(self.bounds.merge_below());

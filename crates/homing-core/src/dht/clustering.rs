@@ -80,6 +80,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         let census = Census {
             members: self.table.sharing(depth) + 1,
             near: self.table.sharing(depth + 1) + 1,
+            network: self.estimates.size().map_or(0, |size| size as usize),
         };
         if topology.decide(census, dwell, now.mono).is_some() {
             let kept = topology.bounds().kept_max();

@@ -45,6 +45,8 @@ pub const DHT_PATIENCE: Duration = Duration::from_secs(2);
 pub const ERRAND_PATIENCE: Duration = Duration::from_secs(3);
 /// Questions of neighbours that a public node asks the DHT at once.
 pub const ERRANDS_MAX: usize = 64;
+/// Of these, the ones of one neighbour.
+pub const ERRANDS_PER_PEER_MAX: usize = 8;
 
 const _: () = assert!(KEPT_PER_PEER_MAX < KEPT_MAX && SHOWN_PER_PEER_MAX < KNOWN_MAX);
 const _: () = assert!(LIFETIME_MIN.as_secs() * 8 < LIFETIME_MAX.as_secs());

@@ -104,7 +104,9 @@ impl References {
         }
         let usual = before.as_ref().map_or(self.settings.lifetime, |b| b.lifetime);
         let lifetime = terms.lifetime.unwrap_or(usual);
-        let ttl = terms.ttl.or(before.as_ref().map(|b| b.ttl)).unwrap_or(TTL_DEFAULT);
+        // Only a time that somebody chose is refused when it does not fit.
+        let usual_ttl = before.as_ref().map_or(TTL_DEFAULT, |b| b.ttl).min(lifetime);
+        let ttl = terms.ttl.unwrap_or(usual_ttl);
         let keepers = terms.keepers.or_else(|| before.as_ref().map(|b| b.keepers.clone()));
         let mut keepers = keepers.unwrap_or_default();
         keepers.retain(|peer| *peer != self.me);
@@ -342,6 +344,11 @@ impl References {
         let slot = super::wire::slot(held.kind, held.key);
         let of_slot = |o: &&mut Own| Some(Slot::reference(&o.stored.reference)) == slot;
         if let Some(own) = self.own.values_mut().find(of_slot) {
+            // It was told of this record, or its word is made up.
+            if own.told.get(&from) != Some(&held.ends) {
+                self.refused += 1;
+                return;
+            }
             if held.ends >= own.ends() && own.announce_at.is_some() {
                 own.announce_at = Some(now.mono.after(wait));
                 own.spread.backoff = Duration::ZERO;

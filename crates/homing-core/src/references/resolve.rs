@@ -11,7 +11,8 @@ use homing_base::{Mono, NodeId, Now, Reference};
 use minicbor::bytes::ByteVec;
 
 use super::limits::{
-    ASKED_MAX, DHT_PATIENCE, ERRAND_PATIENCE, ERRANDS_MAX, PEER_PATIENCE, RESOLUTIONS_MAX,
+    ASKED_MAX, DHT_PATIENCE, ERRAND_PATIENCE, ERRANDS_MAX, ERRANDS_PER_PEER_MAX, PEER_PATIENCE,
+    RESOLUTIONS_MAX,
 };
 use super::wire::{Answer as NoteAnswer, Ask, Note, slot};
 use super::{References, ReferencesOutput, Standing};
@@ -98,13 +99,14 @@ impl References {
             peers: BTreeSet::new(),
             owner_told: false,
         };
-        if let Some(known) = self.newest(&place).cloned() {
+        let known = self.newest(&place).cloned();
+        let owner = known.as_ref().and_then(Reference::owner);
+        let is_own = owner.is_some_and(|(owner, _)| owner == self.me);
+        // A stranger's binding says nothing about somebody's IPNS name.
+        let known = if is_own { known } else { in_slot(known, place) };
+        if let Some(known) = known {
             resolution.learn(&known, Layer::Local, None);
         }
-        let is_own = resolution
-            .best
-            .as_ref()
-            .is_some_and(|(r, _)| r.owner().is_some_and(|(owner, _)| owner == self.me));
         if is_own {
             // Nobody can know it better than we do.
             resolution.replicas = Some((0, 0));
@@ -249,7 +251,9 @@ impl References {
         };
         let own = self.newest(&place).and_then(Reference::owner);
         let is_own = own.is_some_and(|(owner, _)| owner == self.me);
-        if self.public && !is_own && self.errands.len() < ERRANDS_MAX {
+        let of_peer = self.errands.iter().filter(|errand| errand.from == from).count();
+        let room = self.errands.len() < ERRANDS_MAX && of_peer < ERRANDS_PER_PEER_MAX;
+        if self.public && !is_own && room {
             let ends = now.mono.after(ERRAND_PATIENCE);
             self.errands.push(Errand { from, slot: place, ends, id: ask.id });
             return self.outputs.push_back(ReferencesOutput::Find(place));

@@ -12,8 +12,8 @@ KEYS = (FOLDER / "keys.txt").read_text().split()
 schemathesis.openapi.media_type("application/cose", st.sampled_from(SIGNED) | st.binary(max_size=1200))
 
 
-@schemathesis.serializer("application/cose")
-def cose(ctx, value):
+@schemathesis.serializer("application/cose", "application/vnd.ipfs.ipns-record")
+def signed(ctx, value):
     return value if isinstance(value, bytes) else str(value).encode()
 
 

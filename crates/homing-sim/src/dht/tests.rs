@@ -44,6 +44,17 @@ fn lookups_succeed_while_half_of_the_nodes_change_every_ten_minutes() {
 }
 
 #[test]
+fn clusters_divide_know_their_members_and_lose_no_lookup_under_churn() {
+    let text = "nodes = 200\ncluster = 32\nmedian_session_seconds = 624\nchurn_warmup_seconds = 600\n\
+                churn_seconds = 600\nlookups_per_node_second = 0.02\n[churn]\nmodel = \"exponential\"";
+    let m = play(&scenario(text), SEED);
+    let (churn, clusters) = (m.churn.expect("asked for"), m.clusters.expect("asked for"));
+    assert_eq!((churn.found, churn.poisoned), (churn.count, 0));
+    assert!(clusters.clusters >= 6, "{clusters}");
+    assert!(clusters.agreement > 0.6 && clusters.likeness > 0.8, "{clusters}");
+}
+
+#[test]
 fn reactive_recovery_collapses_where_periodic_recovery_drops_nothing() {
     let text = "nodes = 200\nlatency = \"plane\"\nrtt_ms = 156\nuplink_bytes_per_second = 16000\n\
                 median_session_seconds = 600\nchurn_seconds = 300\nevents_max = 1500000\n\

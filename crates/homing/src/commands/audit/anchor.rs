@@ -192,6 +192,12 @@ pub(super) async fn check(
         Some(file) => trusted(file)?,
         None => Vec::new(),
     };
+    if bundle.anchors.is_empty() && (args.rpc.is_some() || args.tsa_ca.is_some()) {
+        let why = "it holds no anchor, and --rpc or --tsa-ca asks for one to be checked";
+        return Err(ApiError::new(Code::NotFound, "this proof is anchored nowhere")
+            .why(why)
+            .hint("ask its owner to anchor and to prove again: homing audit anchor now, homing audit prove"));
+    }
     let mut views = Vec::new();
     for (anchor, head) in bundle.anchors.iter().zip(&verified.anchored) {
         let wrong = |error: homing_anchor::EvidenceError| {
