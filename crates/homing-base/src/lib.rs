@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Reading order: [`key`], [`node_id`], [`address`], [`name`], [`message`], [`time`], [`cbor`], [`sign1`],
-//! [`record`], [`statement`], [`cid`], [`content_id`], [`ipns`], [`reference`], [`limits`]. The byte formats are normative in `spec/`.
+//! [`record`], [`statement`], [`cid`], [`content_id`], [`ipns`], [`mod@reference`], [`limits`]. The byte formats are normative in `spec/`.
 //!
 //! ```
 //! use homing_base::{Address, IdentityKey};

@@ -11,7 +11,7 @@
 //! clear, only digests.
 //!
 //! Everything here is a function of its arguments. Not here: files, threads and the daemon's own log
-//! (`homing-node/src/audit`).
+//! (`homing-audit`, `homing-node/src/audit.rs`).
 
 pub mod bundle;
 pub mod checkpoint;
@@ -23,6 +23,7 @@ pub mod review;
 pub mod tiles;
 pub mod tree;
 pub mod witness;
+mod word;
 
 pub use bundle::{Anchor, ProofBundle};
 pub use checkpoint::{Checkpoint, Cosignature};

@@ -16,17 +16,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use homing_base::cbor::{self, CborError};
 use homing_base::derived::Delegation;
-use homing_base::limits::MESSAGE_BYTES_MAX;
 use homing_base::{IdentityKey, Mono, NodeId, Now, Wall};
-use minicbor::{Decode, Encode};
 
 use super::checkpoint::{Checkpoint, Cosignature};
 use super::limits::{FORKS_MAX, LOGS_PER_OWNER_MAX, LOGS_WITNESSED_MAX, PROOF_HASHES_MAX};
 use super::note::{KeyType, NoteKey, NoteSignature, NoteSigner, SignedNote};
 use super::proof::Consistency;
 use super::tree::Hash;
+pub use super::word::{Cosigned, Fork, Submission, Word};
 use super::{PURPOSE_COSIGNER, PURPOSE_LOG, cosigner_name, is_log_of};
 
 /// How long a log waits at start for the witnesses that it can reach.
@@ -35,90 +33,6 @@ pub const ASK_PATIENCE: Duration = Duration::from_secs(10);
 pub const SUBMIT_DELAY: Duration = Duration::from_secs(2);
 /// A submission without an answer is repeated after this.
 pub const SUBMIT_AGAIN: Duration = Duration::from_secs(60);
-
-/// What is said about logs (`Message::Audit`).
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub enum Word {
-    /// "What is the newest head of my log that you cosigned?"
-    #[n(1)]
-    Ask(#[n(0)] String),
-    /// That head: of this origin, this note; an empty note: none.
-    #[n(2)]
-    Known(#[n(0)] String, #[n(1)] String),
-    /// "Cosign this."
-    #[n(3)]
-    Submit(#[n(0)] Submission),
-    /// The cosignature line of this head of this origin, and the delegation of the cosigner's key.
-    #[n(4)]
-    Cosigned(#[n(0)] Cosigned),
-    /// Two heads of one log that contradict each other.
-    #[n(5)]
-    Fork(#[n(0)] Fork),
-}
-
-/// A head for a witness to cosign.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-#[cbor(map)]
-pub struct Submission {
-    /// Delegation of the log's key.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub delegation: Vec<u8>,
-    /// The signed head.
-    #[n(2)]
-    pub note: String,
-    /// Size of the head that the witness holds.
-    #[n(3)]
-    pub old: u64,
-    /// The consistency proof from there, at most 63 hashes.
-    #[n(4)]
-    pub proof: Vec<Hash>,
-}
-
-/// A witness's answer.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-#[cbor(map)]
-pub struct Cosigned {
-    /// The text that was cosigned.
-    #[n(1)]
-    pub text: String,
-    /// The signature line.
-    #[n(2)]
-    pub line: String,
-    /// Delegation of the cosigner's key.
-    #[cbor(n(3), with = "minicbor::bytes")]
-    pub delegation: Vec<u8>,
-}
-
-/// Proof that a log was forked.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-#[cbor(map)]
-pub struct Fork {
-    /// Delegation of the log's key.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub delegation: Vec<u8>,
-    /// One head.
-    #[n(2)]
-    pub first: String,
-    /// Another of the same size.
-    #[n(3)]
-    pub second: String,
-}
-
-impl Word {
-    /// The wire form.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        cbor::encode(self)
-    }
-
-    /// Reads the wire form.
-    ///
-    /// # Errors
-    /// When the bytes are too long, not deterministic CBOR, or nothing that we know.
-    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
-        cbor::decode(bytes, MESSAGE_BYTES_MAX)
-    }
-}
 
 /// A head that this node cosigned, as it is stored.
 #[derive(Clone, Debug, PartialEq)]

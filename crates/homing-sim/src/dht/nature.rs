@@ -26,7 +26,7 @@ pub struct Nature {
     pub uplink: Option<Uplink>,
     /// Session times and their median; `None`: nobody leaves by itself.
     pub churn: Option<(Sessions, Duration)>,
-    /// Operations per node and second while [`World::work`] is on.
+    /// Operations per node and second while [`super::World::work`] is on.
     pub work_per_node: f64,
     /// New nodes publish a record as soon as they have joined.
     pub publish: bool,
