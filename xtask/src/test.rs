@@ -7,7 +7,7 @@
 //! chain-tools a Solidity compiler and a development chain, from npm
 //! release     the binary that people run; flow and lab tests start it (HOMING_BIN)
 //! workspace   unit, property, flow, corpus and documentation tests of every crate
-//! simulator   200 seeds × 200 agents
+//! simulator   100 seeds × 200 agents
 //! lab         real nodes behind real NATs in network namespaces, one test at a time
 //! ```
 
@@ -30,7 +30,7 @@ pub enum Extent {
 }
 
 /// Seeds and agents per seed of the sweep.
-const SWEEP: [&str; 2] = ["200", "200"];
+const SWEEP: [&str; 2] = ["100", "200"];
 const LAB: &str = "homing-lab";
 /// What the lab calls, and the package that has it.
 const LAB_TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];

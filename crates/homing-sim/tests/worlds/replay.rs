@@ -13,7 +13,7 @@ fn two_runs_of_one_seed_are_one_history() {
     assert_ne!(run(&scenario, 1).trace, run(&scenario, 2).trace);
 }
 
-/// The test command sweeps 200 seeds of 200 agents beside this; here is the same in small.
+/// The test command sweeps 100 seeds of 200 agents beside this; here is the same in small.
 #[test]
 fn every_seed_of_a_small_swarm_holds() {
     let scenario = Scenario { agents: 50, ..Scenario::named("swarm").unwrap() };
