@@ -136,12 +136,7 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     /// How many core members are closer to `slot` than `contact`, counted up to k.
     pub(super) fn core_closer(&self, slot: &Slot, contact: &Contact<P>, now: Mono) -> usize {
-        let (bound, mut closer) = (Distance::between(&contact.id, &slot.key), 0);
-        self.table.visit_closest(&slot.key, |e| {
-            let before = Distance::between(&e.contact.id, &slot.key) < bound;
-            closer += usize::from(before && e.failures == 0 && self.is_core(e, now));
-            before && closer < self.config.k
-        });
-        closer
+        let k = self.config.k;
+        self.table.count_closer_of(&slot.key, &contact.id, k, |e| self.is_core(e, now))
     }
 }

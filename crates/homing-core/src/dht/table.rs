@@ -211,11 +211,22 @@ impl<P: Place> Table<P> {
     /// How many contacts are closer to `target` than `id` is, counted up to `max`.
     #[must_use]
     pub fn count_closer(&self, target: &NodeId, id: &NodeId, max: usize) -> usize {
+        self.count_closer_of(target, id, max, |_| true)
+    }
+
+    /// As [`Table::count_closer`], of those contacts that count.
+    pub fn count_closer_of(
+        &self,
+        target: &NodeId,
+        id: &NodeId,
+        max: usize,
+        counts: impl Fn(&Entry<P>) -> bool,
+    ) -> usize {
         let bound = Distance::between(id, target);
         let mut count = 0;
         self.visit_closest(target, |e| {
             let closer = Distance::between(&e.contact.id, target) < bound;
-            count += usize::from(closer && e.failures == 0);
+            count += usize::from(closer && e.failures == 0 && counts(e));
             closer && count < max
         });
         count
