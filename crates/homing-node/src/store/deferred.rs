@@ -2,14 +2,18 @@
 //!
 //! The DHT hands out its contacts whenever its table changed; the disk shall not be synced for each
 //! such change. The newest list goes with the next batch that must be durable anyway, or alone once
-//! [`WAIT_MAX`] has passed since the last time. Not here: anything that a peer was told.
+//! some time has passed since the last one: [`WAIT_FIRST`], then twice as long each time, until
+//! [`WAIT_MAX`]. The first lists are short and name only whom this agent was told of, so an agent
+//! killed soon after its start shall find better ones. Not here: anything that a peer was told.
 
 use std::time::Duration;
 
 use homing_base::Mono;
 use homing_core::{Batch, Write};
 
-/// How often the disk may be synced for these alone.
+/// Between the first two syncs of the disk for these alone.
+const WAIT_FIRST: Duration = Duration::from_millis(100);
+/// Between two of them, in the end.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What waits.
@@ -18,6 +22,8 @@ pub(crate) struct Deferred {
     waiting: Option<Write>,
     /// When something of this kind was last written.
     written: Option<Mono>,
+    /// How long after that the next may be written; zero before the first.
+    wait: Duration,
 }
 
 impl Deferred {
@@ -37,7 +43,7 @@ impl Deferred {
     /// When [`Deferred::take_due`] has something.
     pub(crate) fn due(&self) -> Option<Mono> {
         self.waiting.as_ref()?;
-        Some(self.written.map_or(Mono::default(), |written| written.after(WAIT_MAX)))
+        Some(self.written.map_or(Mono::default(), |written| written.after(self.wait)))
     }
 
     /// What has waited long enough.
@@ -50,6 +56,7 @@ impl Deferred {
     pub(crate) fn take(&mut self, now: Mono) -> Option<Write> {
         let taken = self.waiting.take()?;
         self.written = Some(now);
+        self.wait = (self.wait * 2).clamp(WAIT_FIRST, WAIT_MAX);
         Some(taken)
     }
 }
@@ -73,14 +80,16 @@ mod tests {
     }
 
     #[test]
-    fn contacts_alone_are_written_once_a_minute() {
+    fn contacts_alone_are_written_soon_at_first_and_once_a_minute_in_the_end() {
         let mut deferred = Deferred::default();
-        let mut written = 0;
+        let mut written = Vec::new();
         for second in 0..300 {
             assert!(deferred.sort(vec![contacts()], at(second)).is_empty());
-            written += deferred.take_due(at(second)).len();
+            if !deferred.take_due(at(second)).is_empty() {
+                written.push(second);
+            }
         }
-        assert_eq!(written, 5);
+        assert_eq!(written, [0, 1, 2, 3, 4, 6, 10, 17, 30, 56, 108, 168, 228, 288]);
     }
 
     #[test]
