@@ -29,6 +29,7 @@ pub(crate) mod reference;
 pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod resolve;
+mod role;
 pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod start;

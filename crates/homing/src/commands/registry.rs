@@ -8,18 +8,16 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 use homing_api::agent::{Info, ServedRegistry};
-use homing_api::{ApiError, Client, Code};
+use homing_api::{ApiError, Code};
 use homing_base::{Address, Name, NodeId, RelayRef};
-use homing_node::logs::LogTarget;
 use serde::Serialize;
 
 use super::Outcome;
-use super::daemon_run::{self, Serving};
-use super::relay::role_home;
+use super::role;
 use super::start::Settings;
 use crate::output::{self, Output};
 use crate::render::fields;
-use crate::session::{Session, told};
+use crate::session::Session;
 
 /// A registry: where people and programs that run no daemon find agents over HTTP
 #[derive(Debug, Args)]
@@ -85,23 +83,7 @@ struct Ready {
 
 pub(crate) async fn run(session: &Session, args: RegistryArgs) -> Outcome {
     let RegistryCommand::Serve(args) = args.command;
-    let session = session.with_home(role_home(session, "registry"));
-    session.home.ensure().map_err(told)?;
-    let serving = Serving {
-        settings: settings(&args),
-        identity: None,
-        takeover: false,
-        log: LogTarget::File(session.home.log()),
-    };
-    let out = session.out;
-    daemon_run::serve(&session, serving, move |client| drop(tokio::spawn(announce(client, out))))
-        .await
-}
-
-async fn announce(client: Client, out: Output) {
-    if let Err(error) = client.info().await.and_then(|info| print(out, &info)) {
-        output::fail(&error, out.format);
-    }
+    role::serve(session, "registry", settings(&args), print).await
 }
 
 fn settings(args: &ServeArgs) -> Settings {

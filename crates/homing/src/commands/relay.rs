@@ -8,18 +8,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use homing_api::agent::{Info, ServedRelay};
-use homing_api::{ApiError, Client, Code};
+use homing_api::{ApiError, Code};
 use homing_base::{Address, NodeId, RelayRef};
-use homing_node::home::Home;
-use homing_node::logs::LogTarget;
 use serde::Serialize;
 
 use super::Outcome;
-use super::daemon_run::{self, Serving};
+use super::role;
 use super::start::Settings;
 use crate::output::{self, Output};
 use crate::render::fields;
-use crate::session::{Session, told};
+use crate::session::Session;
 
 /// A relay of your own: forwards encrypted packets for agents that cannot connect directly
 #[derive(Debug, Args)]
@@ -82,35 +80,7 @@ struct Ready {
 
 pub(crate) async fn run(session: &Session, args: RelayArgs) -> Outcome {
     let RelayCommand::Serve(args) = args.command;
-    let session = session.with_home(role_home(session, "relay"));
-    session.home.ensure().map_err(told)?;
-    let serving = Serving {
-        settings: settings(&args),
-        identity: None,
-        takeover: false,
-        log: LogTarget::File(session.home.log()),
-    };
-    let out = session.out;
-    daemon_run::serve(&session, serving, move |client| drop(tokio::spawn(announce(client, out))))
-        .await
-}
-
-async fn announce(client: Client, out: Output) {
-    if let Err(error) = client.info().await.and_then(|info| print(out, &info)) {
-        output::fail(&error, out.format);
-    }
-}
-
-/// An agent's default home is not shared with a node that is there for others.
-pub(super) fn role_home(session: &Session, role: &str) -> Home {
-    let chosen =
-        session.home_given || std::env::var_os("HOMING_HOME").is_some_and(|v| !v.is_empty());
-    if chosen {
-        return session.home.clone();
-    }
-    let mut name = session.home.dir().as_os_str().to_owned();
-    name.push(format!("-{role}"));
-    Home::at(name)
+    role::serve(session, "relay", settings(&args), print).await
 }
 
 fn settings(args: &ServeArgs) -> Settings {
