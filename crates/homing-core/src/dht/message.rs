@@ -150,6 +150,26 @@ impl<P, W> Body<P, W> {
     }
 }
 
+impl<P, W> Body<P, W> {
+    /// Names of the exchanges that messages belong to, as in the header; see [`Body::kind`].
+    pub const KINDS: [&'static str; 7] =
+        ["ping", "find-node", "find-value", "store", "exchange", "offer", "other"];
+
+    /// Which of [`Body::KINDS`] this is part of: what traffic is counted by.
+    #[must_use]
+    pub fn kind(&self) -> usize {
+        match self {
+            Self::Ping | Self::Pong => 0,
+            Self::FindNode { .. } | Self::Nodes { .. } => 1,
+            Self::FindValue { .. } | Self::Values { .. } => 2,
+            Self::Store { .. } | Self::Stored { .. } => 3,
+            Self::Exchange { .. } | Self::Siblings { .. } => 4,
+            Self::Offer { .. } | Self::Wanted { .. } => 5,
+            Self::Leaving | Self::Busy => 6,
+        }
+    }
+}
+
 impl<P: Place, W> Message<P, W> {
     /// Bytes of the wire form, without building it.
     #[must_use]

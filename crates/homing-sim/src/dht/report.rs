@@ -1,5 +1,6 @@
 //! What a scenario measured, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
 use serde::Serialize;
@@ -212,10 +213,12 @@ pub struct FindValue {
 }
 
 /// The price of staying in shape.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Upkeep {
     /// Maintenance bytes per node and second.
     pub maintenance_bytes: f64,
+    /// … by kind of exchange ([`homing_core::dht::Body::KINDS`]).
+    pub by_kind: BTreeMap<&'static str, f64>,
     /// Bytes of commands per node and second.
     pub command_bytes: f64,
     /// Messages per node and second.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homing_base::{Record, Seq};
-use homing_core::dht::{Outcome, Recovery, Slot};
+use homing_core::dht::{Body, Outcome, Recovery, Slot};
 use rand_core::Rng;
 
 use super::adversary::Role;
@@ -18,6 +18,8 @@ use super::world::{Ended, Op, Traffic, World};
 
 /// The /24 that an eclipse attempt comes from.
 const ECLIPSE_GROUP: u32 = 0x0a0b_0c00;
+/// What maintenance consists of.
+const KINDS: [&str; 7] = Body::<(), ()>::KINDS;
 /// How often divergence is looked for.
 const STEP_SECONDS: f64 = 0.25;
 /// How often clusters are looked at.
@@ -484,6 +486,7 @@ fn add(total: &mut Traffic, more: Traffic) {
     total.messages += more.messages;
     total.maintenance_bytes += more.maintenance_bytes;
     total.command_bytes += more.command_bytes;
+    total.by_kind.iter_mut().zip(more.by_kind).for_each(|(kind, more)| *kind += more);
     total.dropped += more.dropped;
     total.node_seconds += more.node_seconds;
 }
@@ -492,6 +495,7 @@ pub(super) fn upkeep(traffic: Traffic) -> Upkeep {
     let per = |n: u64| n as f64 / traffic.node_seconds.max(1.0);
     Upkeep {
         maintenance_bytes: per(traffic.maintenance_bytes),
+        by_kind: KINDS.into_iter().zip(traffic.by_kind.map(per)).collect(),
         command_bytes: per(traffic.command_bytes),
         messages: per(traffic.messages),
         dropped: traffic.dropped,

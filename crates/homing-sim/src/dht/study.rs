@@ -225,7 +225,7 @@ fn recovery_row(table: &mut String, uplink: &str, mode: &str, seed: u64, measure
     let samples = &measured.samples;
     let (first, last) = (samples.first().copied(), samples.last().copied());
     let most = samples.iter().map(|s| s.bytes).fold(0.0, f64::max);
-    let upkeep = measured.churn_upkeep.unwrap_or_default();
+    let upkeep = measured.churn_upkeep.clone().unwrap_or_default();
     let from = samples.iter().find(|s| s.dropped > 0).map(|s| format!("{:.0} s", s.at));
     let found = measured.churn.unwrap_or_default();
     let end = if measured.diverged { "ended by the limit of events" } else { "stood" };

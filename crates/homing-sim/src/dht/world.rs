@@ -114,6 +114,8 @@ pub struct Traffic {
     pub messages: u64,
     /// Bytes of maintenance.
     pub maintenance_bytes: u64,
+    /// … by kind of exchange ([`homing_core::dht::Body::KINDS`]).
+    pub by_kind: [u64; 7],
     /// Bytes of commands.
     pub command_bytes: u64,
     /// Messages dropped at full uplinks.
@@ -563,7 +565,10 @@ impl<V: Mint> World<V> {
         let bytes = OVERHEAD_BYTES + message.wire_len::<V>();
         self.traffic.messages += 1;
         match class {
-            Class::Maintenance => self.traffic.maintenance_bytes += bytes as u64,
+            Class::Maintenance => {
+                self.traffic.maintenance_bytes += bytes as u64;
+                self.traffic.by_kind[message.body.kind()] += bytes as u64;
+            }
             Class::Command => self.traffic.command_bytes += bytes as u64,
         }
         let mut leaves = self.now;
