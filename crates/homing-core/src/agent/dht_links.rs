@@ -293,6 +293,7 @@ impl Agent {
             let is_first = !self.links.has_lasting(peer);
             if let Some(link) = self.links.link_mut(id) {
                 link.brief = false;
+                self.referring.peers_changed();
                 link.pulse.forgive(now.mono);
             }
             if is_first {

@@ -47,6 +47,7 @@ impl Agent {
         let Some(link) = self.links.link_mut(id) else { return };
         link.brief |= brief && link.proven.is_none();
         link.told.record = Some(record.sequence);
+        self.referring.peers_changed();
         let hello = Hello {
             version: MESH_VERSION,
             record: record.bytes().to_vec(),
@@ -147,6 +148,7 @@ impl Agent {
         let proven =
             Proven { peer, instance: record.instance, public, at: now.mono, confirmed: false };
         self.links.prove(id, proven);
+        self.referring.peers_changed();
         self.counters.links_proven += 1;
         self.last_seen.insert(peer, now.wall);
         if let Some(dial) = dial {
@@ -219,6 +221,7 @@ impl Agent {
     pub(super) fn drop_link(&mut self, now: Now, id: LinkId, reason: &str) {
         let Some(link) = self.links.remove(id) else { return };
         self.dirty = true;
+        self.referring.peers_changed();
         let was_shown = !link.brief && link.proven.is_some_and(|p| !self.links.has_lasting(p.peer));
         self.resolver.on_link_gone(id);
         if self.links.iter().all(|other| other.remote != link.remote) {

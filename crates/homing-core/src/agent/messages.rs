@@ -139,6 +139,7 @@ impl Agent {
         }
         let Candidates { endpoint, direct, relays, network, .. } = told;
         self.candidates.insert(peer, MainDoor { endpoint, direct, relays, network });
+        self.referring.peers_changed();
         self.drop_duplicates(now, peer);
     }
 

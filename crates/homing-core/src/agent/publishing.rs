@@ -229,6 +229,7 @@ impl Agent {
         let peer = new.node_id();
         info!(peer = %peer.fmt_short(), seq = new.sequence.0, "peer moved");
         self.candidates.remove(&peer);
+        self.referring.peers_changed();
         let stands = |endpoint| self.links.iter().any(|link| link.remote == endpoint);
         self.admission.drain(now.mono, peer, new.instance, stands);
         if let Some(pair) = self.trust.pair_mut(peer) {

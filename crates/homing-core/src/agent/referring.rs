@@ -33,6 +33,8 @@ pub(super) struct Referring {
     references: References,
     /// Peers that the machine was told of.
     up: BTreeMap<NodeId, Standing>,
+    /// Links, trust or main doors changed since `up` was compared with them.
+    stale: bool,
 }
 
 impl Referring {
@@ -45,7 +47,12 @@ impl Referring {
     ) -> Box<Self> {
         let (chosen, public) = (settings.references, settings.public);
         let references = References::new(chosen, key.clone(), public, stored, seed, now);
-        Box::new(Self { references, up: BTreeMap::new() })
+        Box::new(Self { references, up: BTreeMap::new(), stale: true })
+    }
+
+    /// Who is up, and how it stands with us, may have changed: a link, trust or a main door did.
+    pub(super) fn peers_changed(&mut self) {
+        self.stale = true;
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -70,28 +77,33 @@ impl Agent {
         (matters && self.note_link(peer).is_some()).then_some(standing)
     }
 
-    /// Tells the machine whose links came and went, and that time has passed.
+    /// Tells the machine whose links came and went, and that time has passed. Almost every input settles the agent, and
+    /// almost none has to do with references: that must cost nothing.
     pub(super) fn tend_references(&mut self, now: Now) {
-        if !self.active() {
+        let due = self.referring.deadline().is_some_and(|at| at <= now.mono);
+        if !self.active() || !(due || self.referring.stale) {
             return;
         }
-        let peers: Vec<NodeId> = self.links.peers().collect();
+        self.tell_references_who_is_up(now);
+        // An agent that has not published its own record yet has nobody to tell.
+        if due && self.own.record().is_some() {
+            self.referring.references.handle(now, ReferencesInput::Wakeup);
+        }
+        self.pump_references(now);
+    }
+
+    fn tell_references_who_is_up(&mut self, now: Now) {
+        let peers = self.links.peers();
         let up: BTreeMap<_, _> =
-            peers.into_iter().filter_map(|peer| Some((peer, self.standing(now, peer)?))).collect();
-        let before = std::mem::replace(&mut self.referring.up, up.clone());
-        let references = &mut self.referring.references;
+            peers.filter_map(|peer| Some((peer, self.standing(now, peer)?))).collect();
+        let Referring { references, up: before, stale } = &mut *self.referring;
         for peer in before.keys().filter(|peer| !up.contains_key(peer)) {
             references.handle(now, ReferencesInput::PeerDown { peer: *peer });
         }
         for (peer, standing) in up.iter().filter(|(peer, s)| before.get(peer) != Some(s)) {
             references.handle(now, ReferencesInput::PeerUp { peer: *peer, standing: *standing });
         }
-        // An agent that has not published its own record yet has nobody to tell.
-        let due = self.referring.deadline().is_some_and(|at| at <= now.mono);
-        if due && self.own.record().is_some() {
-            self.referring.references.handle(now, ReferencesInput::Wakeup);
-        }
-        self.pump_references(now);
+        (*before, *stale) = (up, false);
     }
 
     pub(super) fn on_note(&mut self, now: Now, id: LinkId, peer: NodeId, bytes: &[u8]) {
@@ -104,7 +116,7 @@ impl Agent {
         };
         if !self.referring.up.contains_key(&peer) {
             // Trust, or the greeting, may be a moment old.
-            self.tend_references(now);
+            self.tell_references_who_is_up(now);
         }
         self.referring.references.handle(now, ReferencesInput::Note { from: peer, note });
         self.pump_references(now);

@@ -125,6 +125,7 @@ impl Agent {
             return;
         }
         self.dirty = true;
+        self.referring.peers_changed();
         self.audit_trust(now, peer, from, to);
         if from == TrustState::Mutual {
             self.shut_out(peer);
