@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use homing_base::with_causes;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder};
 use rustls::{ClientConfig, RootCertStore};
@@ -52,7 +53,7 @@ pub(crate) async fn exchange(
 ) -> Result<(bool, Vec<u8>), AnchorError> {
     let away =
         |reason: String| AnchorError::Away { service: shown(service), reason: brief(&reason) };
-    let failed = |e: reqwest::Error| away(chain(&e.without_url()));
+    let failed = |e: reqwest::Error| away(with_causes(&e.without_url()));
     let mut answer = request.send().await.map_err(failed)?;
     let good = answer.status().is_success();
     let mut body = Vec::new();
@@ -69,14 +70,4 @@ pub(crate) async fn exchange(
 pub(crate) fn brief(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.trim().chars().take(REASON_CHARS_MAX).collect()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -22,6 +22,7 @@
 //! ```
 
 pub mod address;
+pub mod causes;
 pub mod cbor;
 pub mod cid;
 pub mod content_id;
@@ -44,6 +45,7 @@ pub mod ticket;
 pub mod time;
 
 pub use address::Address;
+pub use causes::with_causes;
 pub use cid::Cid;
 pub use content_id::ContentId;
 pub use ipns::{IpnsError, IpnsName, IpnsRecord};

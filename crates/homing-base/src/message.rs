@@ -5,9 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use minicbor::{Decode, Decoder, Encode, Encoder};
+use minicbor::{Decode, Encode};
 
 use crate::limits::TOPIC_BYTES_MAX;
+use crate::name::text_form;
 
 /// 16 random bytes that the sender draws; text form 32 lowercase hex digits. Unique together with
 /// the sender's node ID.
@@ -57,25 +58,7 @@ pub struct MessageIdError {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(String);
 
-impl Topic {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Topic({})", self.0)
-    }
-}
+text_form!(Topic);
 
 impl FromStr for Topic {
     type Err = TopicError;
@@ -107,39 +90,17 @@ pub enum TopicError {
     },
 }
 
-impl<C> Encode<C> for Topic {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.str(&self.0)?.ok()
+impl serde::Serialize for MessageId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
     }
 }
 
-impl<'b, C> Decode<'b, C> for Topic {
-    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        d.str()?.parse().map_err(minicbor::decode::Error::message)
+impl<'de> serde::Deserialize<'de> for MessageId {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
     }
 }
-
-macro_rules! as_text {
-    ($($name:ident)+) => {$(
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )+};
-}
-
-as_text!(MessageId Topic);
 
 #[cfg(test)]
 mod tests {

@@ -1,19 +1,13 @@
 //! Names: what a human calls an agent (a DNS label), and what an agent calls a service.
 
-use std::borrow::Borrow;
-use std::fmt;
 use std::str::FromStr;
-
-use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use crate::limits::{NAME_BYTES_MAX, SERVICE_BYTES_MAX};
 
-macro_rules! label {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
-
+/// What every newtype around a checked text has beside its own [`FromStr`]: the text itself, and that text in CBOR and
+/// JSON, read back only through the check.
+macro_rules! text_form {
+    ($name:ident) => {
         impl $name {
             /// The text.
             #[must_use]
@@ -22,44 +16,39 @@ macro_rules! label {
             }
         }
 
-        impl FromStr for $name {
-            type Err = LabelError;
-            fn from_str(text: &str) -> Result<Self, LabelError> {
-                check_label($what, text, $max)?;
-                Ok(Self(text.to_owned()))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(&self.0)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}({})", stringify!($name), self.0)
             }
         }
 
-        impl Borrow<str> for $name {
+        impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
             }
         }
 
-        impl<C> Encode<C> for $name {
+        impl<C> minicbor::Encode<C> for $name {
             fn encode<W: minicbor::encode::Write>(
                 &self,
-                e: &mut Encoder<W>,
+                e: &mut minicbor::Encoder<W>,
                 _: &mut C,
             ) -> Result<(), minicbor::encode::Error<W::Error>> {
                 e.str(&self.0)?.ok()
             }
         }
 
-        impl<'b, C> Decode<'b, C> for $name {
-            fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        impl<'b, C> minicbor::Decode<'b, C> for $name {
+            fn decode(
+                d: &mut minicbor::Decoder<'b>,
+                _: &mut C,
+            ) -> Result<Self, minicbor::decode::Error> {
                 d.str()?.parse().map_err(minicbor::decode::Error::message)
             }
         }
@@ -72,9 +61,30 @@ macro_rules! label {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+                <String as serde::Deserialize>::deserialize(d)?
+                    .parse()
+                    .map_err(serde::de::Error::custom)
             }
         }
+    };
+}
+pub(crate) use text_form;
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl FromStr for $name {
+            type Err = LabelError;
+            fn from_str(text: &str) -> Result<Self, LabelError> {
+                check_label($what, text, $max)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        text_form!($name);
     };
 }
 

@@ -12,11 +12,10 @@
 //! Not here: the records ([`crate::ipns`]), when they are signed anew, where they are kept.
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::str::FromStr;
 
 use hkdf::Hkdf;
-use minicbor::{Decode, Decoder, Encode, Encoder};
+use minicbor::{Decode, Encode, Encoder};
 use sha2::Sha256;
 
 use crate::cbor::{self, CborError};
@@ -27,6 +26,7 @@ use crate::limits::{
     BINDING_BYTES_MAX, CLOCK_SKEW_MAX, IPNS_BYTES_MAX, IPNS_VALUE_BYTES_MAX, REFERENCE_BYTES_MAX,
     REFERENCE_NAME_BYTES_MAX,
 };
+use crate::name::text_form;
 use crate::node_id::NodeId;
 use crate::record::Seq;
 use crate::sign1::{self, Domain};
@@ -39,13 +39,9 @@ pub const EMPTY_PATH: &str = "/ipfs/bafkqaaa";
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReferenceName(String);
 
-impl ReferenceName {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+text_form!(ReferenceName);
 
+impl ReferenceName {
     /// The key of this reference: derived, so that the identity is the only secret to keep. A generation
     /// is used until the reference is withdrawn.
     #[must_use]
@@ -65,18 +61,6 @@ impl ReferenceName {
     }
 }
 
-impl fmt::Display for ReferenceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for ReferenceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReferenceName({})", self.0)
-    }
-}
-
 impl FromStr for ReferenceName {
     type Err = ReferenceNameError;
 
@@ -92,28 +76,6 @@ impl FromStr for ReferenceName {
             return Err(ReferenceNameError::Word);
         }
         Ok(Self(text.to_owned()))
-    }
-}
-
-impl<C> Encode<C> for ReferenceName {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.str(&self.0)?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for ReferenceName {
-    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        d.str()?.parse().map_err(|_| minicbor::decode::Error::message("no name of a reference"))
-    }
-}
-
-impl serde::Serialize for ReferenceName {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&self.0)
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use homing_api::{ApiError, Code};
+use homing_base::with_causes;
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Request, Response, Uri, Version};
@@ -62,7 +63,7 @@ impl Upstream {
         client.request(request).await.map_err(|error| {
             opening(&error).unwrap_or_else(|| {
                 ApiError::new(Code::StreamBroken, format!("{} did not answer", target.path()))
-                    .why(causes(&error))
+                    .why(with_causes(&error))
                     .hint("does the service speak HTTP, and this version of it?")
             })
         })
@@ -75,7 +76,7 @@ impl Upstream {
         request: Request<Incoming>,
     ) -> Result<Response<Incoming>, ApiError> {
         self.direct.request(request).await.map_err(|error| {
-            ApiError::new(Code::NoRoute, format!("{host} did not answer")).why(causes(&error))
+            ApiError::new(Code::NoRoute, format!("{host} did not answer")).why(with_causes(&error))
         })
     }
 }
@@ -121,16 +122,6 @@ fn opening(error: &(dyn Error + 'static)) -> Option<ApiError> {
         next = error.source();
     }
     None
-}
-
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// A stream to a peer, as the pool wants it.

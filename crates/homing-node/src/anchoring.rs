@@ -13,6 +13,7 @@ use data_encoding::BASE64;
 use homing_anchor::tsa::{TsaAnchor, TsaConfig, authorities_from_pem};
 use homing_anchor::{Anchor, AnchorError, Journal, JournalError, Point, Round, Update, Waiting};
 use homing_audit::{ReadError, Reader};
+use homing_base::with_causes;
 use homing_core::audit::bundle::Anchor as BundleAnchor;
 use homing_core::audit::entry::ReferenceUpdate;
 use homing_core::audit::limits::BUNDLE_BYTES_MAX;
@@ -304,7 +305,7 @@ impl Node {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 let error: AnchoringError = error;
-                return shared.health.raise("anchor_off", said(&error));
+                return shared.health.raise("anchor_off", with_causes(&error));
             }
             Err(_) => return,
         };
@@ -343,20 +344,10 @@ async fn turn(shared: &Arc<Shared>, reader: &mut Reader, anchoring: &mut Anchori
         }
         Err(error) => {
             debug!(%error, "the audit log could not be anchored");
-            shared.health.raise("anchor_late", said(&error));
+            shared.health.raise("anchor_late", with_causes(&error));
             AGAIN_AFTER_ERROR
         }
     }
-}
-
-fn said(error: &AnchoringError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Why the log is not anchored.

@@ -149,3 +149,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_record_ends_before_the_year_10_000() {
+    let ends_at = |validity: &str| {
+        let content = IpnsContent { validity: validity.into(), ..content(1) };
+        content.sign(&key()).and_then(|r| verify(r.bytes())).map(|record| record.ends())
+    };
+    assert_eq!(ends_at("9999-12-31T23:59:59.999999999Z"), Ok(Wall(253_402_300_799_999)));
+    for late in ["10000-01-01T00:00:00Z", "+10000-01-01T00:00:00Z", "99999-01-01T00:00:00.0Z"] {
+        assert_eq!(ends_at(late), Err(IpnsError::Validity), "{late}");
+    }
+}

@@ -7,7 +7,7 @@ use homing_anchor::tsa::authorities_from_pem;
 use homing_anchor::{Evidence, Finding, Journal, Point, Waiting};
 use homing_api::{ApiError, Code, Stamp};
 use homing_audit::Reader;
-use homing_base::Wall;
+use homing_base::{Wall, with_causes};
 use homing_core::audit::bundle::{Anchor, Verified};
 use homing_core::audit::{Checkpoint, Fact, ProofBundle};
 use homing_node::anchoring::{self, Anchoring, journal_path, update_of};
@@ -84,13 +84,7 @@ async fn now(session: &Session, config: &AnchorConfig) -> Result<(), ApiError> {
 fn failed(error: &dyn std::error::Error) -> ApiError {
     let problem = ApiError::new(Code::Usage, "the audit log could not be anchored")
         .hint("nothing is lost, it is asked for again; see docs/anchoring.md");
-    let mut why = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        why = format!("{why}: {cause}");
-        source = cause.source();
-    }
-    problem.why(why)
+    problem.why(with_causes(error))
 }
 
 #[derive(Debug, Serialize)]
