@@ -62,6 +62,8 @@ pub struct KeepReference {
 pub enum ReferenceState {
     /// Others hold it, and more than half of its life is left.
     Ok,
+    /// It is being told: for the first minute nobody can be expected to hold it yet.
+    Announcing,
     /// Nobody else is known to hold it: it is dark while this agent is away.
     Alone,
     /// Less than half of its life is left where others look.
@@ -80,6 +82,7 @@ impl ReferenceState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Announcing => "announcing",
             Self::Alone => "alone",
             Self::Expiring => "expiring",
             Self::Expired => "expired",
@@ -135,6 +138,8 @@ pub struct Keeper {
     pub peer: PeerSummary,
     /// What it holds is valid until then; `None`: it has not said that it keeps it.
     pub holds_until: Option<Stamp>,
+    /// Trust is mutual: only then is it asked, and only then does it keep anything.
+    pub trusted: bool,
 }
 
 /// `GET /v1/references`.

@@ -92,6 +92,9 @@ items! {
     "reference_alone" Warning after 60, None,
         "nobody else holds a reference of this agent: it is dark while this agent is away",
         "ask a trusted peer: homing publish NAME VALUE --keepers PEER; or join others: homing up --peer TICKET";
+    "reference_unkept" Warning after 60, None,
+        "this agent is away for long, and nobody keeps its references alive meanwhile",
+        "copies fade with the nodes that hold them: homing publish NAME VALUE --keepers PEER, or a longer --lifetime";
     "audit_failed" Warning after 0, None,
         "the audit log does not take everything",
         "see homing audit verify; free space or raise audit.bytes_max, then: homing down, then homing up";

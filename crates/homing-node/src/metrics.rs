@@ -80,12 +80,34 @@ impl Node {
         self.dht_metrics(&mut text).await?;
         self.gossip_metrics(&mut text).await?;
         self.reference_metrics(&mut text).await?;
+        self.content_metrics(&mut text);
         self.stream_metrics(&mut text);
         self.relay_metrics(&mut text);
         self.tun_metrics(&mut text);
         self.anchor_metrics(&mut text, now);
         process_metrics(&mut text);
         Ok(text.0)
+    }
+
+    fn content_metrics(&self, text: &mut Text) {
+        let content = &self.shared.content;
+        let (counts, (serving, fetching)) = (&content.counts, content.active());
+        let total = |name: &str| format!("homing_content_{name}_total");
+        text.gauge("homing_content_serving", "Requests of peers being answered.", serving);
+        text.gauge("homing_content_fetching", "Fetches under way.", fetching);
+        let counters = [
+            ("served_bytes", "Bytes sent to peers, with their proofs.", &counts.served_bytes),
+            ("served", "Requests answered with content.", &counts.served),
+            ("busy", "Requests beyond what is answered at once.", &counts.busy),
+            ("fetched_bytes", "Verified bytes of peers.", &counts.fetched_bytes),
+            ("fetched", "Fetches that ended well.", &counts.fetched),
+            ("fetches_failed", "Fetches that did not.", &counts.failed),
+            ("holders_asked", "Peers asked for content.", &counts.asked),
+            ("holders_blamed", "Peers that sent something else.", &counts.blamed),
+        ];
+        for (name, about, count) in counters {
+            text.counter(&total(name), about, count.now());
+        }
     }
 
     fn anchor_metrics(&self, text: &mut Text, now: Now) {

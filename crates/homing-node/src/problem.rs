@@ -3,7 +3,7 @@
 //! One place, so that the command line, HTTP and an embedding program say the same.
 
 use homing_api::{ApiError, Code};
-use homing_base::Wall;
+use homing_base::{Wall, with_causes};
 use homing_core::Failure;
 use homing_core::io::TrustState;
 use homing_core::message::Refusal;
@@ -254,13 +254,7 @@ pub(crate) fn of_stream(what: &str, error: &StreamError) -> ApiError {
 
 /// The chain of causes below `error`, on one line.
 fn causes(error: &dyn std::error::Error) -> Option<String> {
-    let mut list = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        list.push(cause.to_string());
-        source = cause.source();
-    }
-    (!list.is_empty()).then(|| list.join(": "))
+    error.source().map(with_causes)
 }
 
 fn chained(code: Code, error: &dyn std::error::Error, hint: &str) -> ApiError {
@@ -487,8 +481,10 @@ impl From<&StartError> for homing_api::ApiError {
 /// What a system needs before it makes an interface for us.
 fn no_interface(error: &StartError, name: &str, source: &std::io::Error) -> ApiError {
     use std::io::ErrorKind::{AlreadyExists, NotFound, PermissionDenied, ResourceBusy};
+    // EPERM: the capability is missing. EACCES: an address is refused, since IPv6 is off.
+    let not_capable = source.raw_os_error() != Some(nix::libc::EACCES);
     let (code, hint) = match source.kind() {
-        PermissionDenied => (
+        PermissionDenied if not_capable => (
             Code::PermissionDenied,
             "it needs CAP_NET_ADMIN: sudo setcap cap_net_admin+ep \"$(command -v homing)\", or --cap-add NET_ADMIN in a container; without it: homing up --set tun.enabled=false, and the gateway".to_owned(),
         ),
@@ -511,6 +507,18 @@ fn no_interface(error: &StartError, name: &str, source: &std::io::Error) -> ApiE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_interface_lacks_is_named() {
+        let hint = |number: i32| {
+            let source = std::io::Error::from_raw_os_error(number);
+            let error = StartError::Tun { name: "homing0".into(), source };
+            ApiError::from(&error).hint.unwrap()
+        };
+        assert!(hint(nix::libc::EPERM).contains("CAP_NET_ADMIN"));
+        assert!(hint(nix::libc::EACCES).contains("disable_ipv6"));
+        assert!(hint(nix::libc::ENOENT).contains("modprobe tun"));
+    }
 
     #[test]
     fn a_wrong_clock_is_named_where_it_may_be_why() {

@@ -39,6 +39,8 @@ impl ReferenceWatch {
             let found: Vec<_> = views.iter().filter(is_so).collect();
             health.set(code, !found.is_empty(), || list(&found, now));
         }
+        let unkept: Vec<_> = views.iter().filter(|view| view.away.is_some()).collect();
+        health.set("reference_unkept", !unkept.is_empty(), || list(&unkept, now));
     }
 }
 

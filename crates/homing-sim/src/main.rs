@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use homing_sim::dht::{self, StudyArgs};
+use homing_sim::references::{self, Month};
 use homing_sim::swarm::{Outcome, run_with};
 use homing_sim::sweep::{FIRST_SEED, sweep};
 use homing_sim::{Canary, Scenario};
@@ -54,6 +55,27 @@ enum Command {
         /// Threads.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
+    },
+    /// A month of one reference whose owner is on for an hour a day: who found it, and what was said.
+    References {
+        /// The seed.
+        #[arg(long, value_parser = seed, default_value_t = 2_026)]
+        seed: u64,
+        /// Trusted peers that keep it alive, each a node of the DHT.
+        #[arg(long, default_value_t = 0)]
+        keepers: usize,
+        /// Nodes of the DHT that nobody asked.
+        #[arg(long, default_value_t = 12)]
+        helpers: usize,
+        /// Share of both that leaves per hour.
+        #[arg(long, default_value_t = 0.2)]
+        turnover: f64,
+        /// Life of a record, in hours.
+        #[arg(long, default_value_t = 12)]
+        lifetime_hours: u64,
+        /// Length, in days.
+        #[arg(long, default_value_t = 30)]
+        days: u64,
     },
     /// A family of DHT worlds behind one figure: a table and a plot.
     Study(StudyArgs),
@@ -111,6 +133,13 @@ fn main() -> anyhow::Result<ExitCode> {
     let outcomes = match Cli::parse().command {
         Command::Study(args) => {
             println!("{}", dht::study(&args, &mut |line| eprintln!("{line}"))?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::References { seed, keepers, helpers, turnover, lifetime_hours, days } => {
+            let lifetime = std::time::Duration::from_secs(lifetime_hours * 3_600);
+            let owner_days = days;
+            let month = Month { seed, keepers, helpers, turnover, lifetime, days, owner_days };
+            println!("{:#?}", references::play(month));
             return Ok(ExitCode::SUCCESS);
         }
         Command::Run { file, changes, seed, mut world, trace, canary } => {

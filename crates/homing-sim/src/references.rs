@@ -15,7 +15,8 @@ use homing_core::dht::{
     CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Item, Message, Outcome, Slot,
 };
 use homing_core::io::{
-    ReferenceCommand, ReferenceKey, ReferenceSettings, ReferenceView, RequestId, StoredReferences,
+    ReferenceCommand, ReferenceKey, ReferenceSettings, ReferenceView, ReferenceWrite, RequestId,
+    StoredReferences,
 };
 use homing_core::references::wire::Note;
 use homing_core::references::{References, ReferencesInput, ReferencesOutput, Standing};
@@ -43,9 +44,11 @@ const SAMPLE: u64 = HOUR / 2;
 pub struct Month {
     /// Reproduces it.
     pub seed: u64,
-    /// Keepers.
+    /// Keepers, each a node of the DHT.
     pub keepers: usize,
-    /// Share of the keepers that leave per hour.
+    /// Nodes of the DHT that nobody asked to keep anything.
+    pub helpers: usize,
+    /// Share of both that leave per hour.
     pub turnover: f64,
     /// How long a record is valid.
     pub lifetime: Duration,
@@ -53,6 +56,15 @@ pub struct Month {
     pub days: u64,
     /// The owner comes for an hour on each of the first so many days.
     pub owner_days: u64,
+}
+
+impl Default for Month {
+    /// A month in which the owner comes for an hour a day, without keepers, among 12 nodes of the DHT.
+    fn default() -> Self {
+        let lifetime = Duration::from_secs(12 * 3_600);
+        let (keepers, helpers, turnover) = (0, 0, 0.2);
+        Self { seed: 2_026, keepers, helpers, turnover, lifetime, days: 30, owner_days: 30 }
+    }
 }
 
 /// What readers found, and what was said.
@@ -66,6 +78,10 @@ pub struct Seen {
     pub older: u64,
     /// … and found it expired or nothing.
     pub dark: u64,
+    /// … of these, while the last record that the owner signed was valid.
+    pub dark_early: u64,
+    /// Readers that found it although that record had ended.
+    pub found_late: u64,
     /// When a reader last found it, in hours since the start.
     pub last_found_hour: u64,
     /// When the last record that the owner signed ended, in hours since the start.
@@ -74,6 +90,8 @@ pub struct Seen {
     pub alone_hour: Option<u64>,
     /// When a keeper's view first had less than half of the life left, if one did.
     pub expiring_hour: Option<u64>,
+    /// When the owner was first told that it was away and nobody keeps it, if it was.
+    pub unkept_hour: Option<u64>,
     /// Departures of keepers.
     pub departures: u64,
 }
@@ -111,6 +129,8 @@ struct World {
     random: ChaCha8Rng,
     value: u64,
     published_at: u64,
+    /// End of the last record that the owner signed.
+    ends: Wall,
     seen: Seen,
 }
 
@@ -135,9 +155,11 @@ impl World {
             random,
             value: 0,
             published_at: 0,
+            ends: Wall(0),
             seen: Seen::default(),
         };
-        for _ in 0..2 + month.keepers {
+        let nodes = 2 + month.keepers + month.helpers;
+        for _ in 0..nodes {
             let mut seed = [0; 32];
             world.random.fill_bytes(&mut seed);
             let key = IdentityKey::from_seed(seed);
@@ -145,7 +167,7 @@ impl World {
         }
         // Somebody is there to join through.
         world.at(60 * SECOND, Event::Arrive { node: READER });
-        for node in 2..2 + month.keepers {
+        for node in 2..nodes {
             world.at(3 * SECOND + node as u64 * SECOND, Event::Arrive { node });
         }
         for day in 0..month.owner_days {
@@ -199,8 +221,12 @@ impl World {
         Contact { id: self.nodes[node].key.node_id(), place: SimPlace { handle, group: 0 } }
     }
 
-    fn is_keeper(node: usize) -> bool {
+    fn serves_the_dht(node: usize) -> bool {
         node >= 2
+    }
+
+    fn keepers(&self) -> std::ops::Range<usize> {
+        2..2 + self.month.keepers
     }
 
     // ---- coming and going
@@ -215,17 +241,18 @@ impl World {
         let settings = ReferenceSettings { lifetime: self.month.lifetime, ..Default::default() };
         let (key, disk) = (state.key.clone(), state.disk.clone());
         state.running = Some(Running {
-            dht: Dht::new(config, me, Self::is_keeper(node), first, now),
+            dht: Dht::new(config, me, Self::serves_the_dht(node), first, now),
             references: References::new(settings, key, false, disk, second, now),
             wants: BTreeMap::new(),
             wake_at: u64::MAX,
         });
-        let up = |(i, n): (usize, &Node)| (Self::is_keeper(i) && n.running.is_some()).then_some(i);
+        let up =
+            |(i, n): (usize, &Node)| (Self::serves_the_dht(i) && n.running.is_some()).then_some(i);
         let seeds: Vec<usize> = self.nodes.iter().enumerate().filter_map(up).collect();
         let seeds = seeds.into_iter().filter(|i| *i != node).map(|i| self.contact(i)).collect();
         self.command(node, None, DhtCommand::Join { seeds });
         self.link(node);
-        if Self::is_keeper(node) {
+        if Self::serves_the_dht(node) {
             let session = HOUR as f64 / self.month.turnover * -(1.0 - self.unit()).ln();
             self.at(self.now + session as u64, Event::Depart { node });
         }
@@ -235,9 +262,9 @@ impl World {
     fn link(&mut self, node: usize) {
         let standing = Standing { trusted: true, public: false };
         let others: Vec<usize> = match node {
-            OWNER => (2..self.nodes.len()).collect(),
-            READER => Vec::new(),
-            _ => vec![OWNER],
+            OWNER => self.keepers().collect(),
+            _ if self.keepers().contains(&node) => vec![OWNER],
+            _ => Vec::new(),
         };
         for other in others {
             if self.nodes[other].running.is_none() {
@@ -256,7 +283,7 @@ impl World {
         for other in (0..self.nodes.len()).filter(|other| *other != READER) {
             self.refer(other, ReferencesInput::PeerDown { peer });
         }
-        if Self::is_keeper(node) {
+        if Self::serves_the_dht(node) {
             self.seen.departures += 1;
             self.at(self.now + ABSENCE, Event::Arrive { node });
         }
@@ -315,7 +342,12 @@ impl World {
 
     fn on_reference(&mut self, node: usize, output: ReferencesOutput) {
         match output {
-            ReferencesOutput::Persist(write) => self.nodes[node].disk.apply(write),
+            ReferencesOutput::Persist(write) => {
+                if let ReferenceWrite::Own(own) = &write {
+                    self.ends = own.reference.record.ends();
+                }
+                self.nodes[node].disk.apply(write);
+            }
             ReferencesOutput::Send { to, note } => {
                 let to = self.nodes.iter().position(|n| n.key.node_id() == to);
                 let delay = self.delay();
@@ -410,7 +442,8 @@ impl World {
         let now = self.time();
         self.value += 1;
         self.published_at = self.now;
-        let keepers: Vec<NodeId> = self.nodes[2..].iter().map(|n| n.key.node_id()).collect();
+        let keepers: Vec<NodeId> =
+            self.nodes[self.keepers()].iter().map(|n| n.key.node_id()).collect();
         let publish = ReferenceCommand::Publish {
             name: name(),
             value: format!("/checkpoints/{}", self.value),
@@ -439,9 +472,11 @@ impl World {
 
     fn on_reply(&mut self, answer: Result<Answer, Failure>) {
         let newest = format!("/checkpoints/{}", self.value);
+        let valid = self.ends > self.time().wall;
         self.seen.asked += 1;
         match answer {
             Ok(Answer::ReferenceResolved(found)) => {
+                self.seen.found_late += u64::from(!valid);
                 self.seen.last_found_hour = self.now / HOUR;
                 if found.reference.record.value_text() == newest {
                     self.seen.newest += 1;
@@ -449,7 +484,10 @@ impl World {
                     self.seen.older += 1;
                 }
             }
-            _ => self.seen.dark += 1,
+            _ => {
+                self.seen.dark += 1;
+                self.seen.dark_early += u64::from(valid);
+            }
         }
     }
 
@@ -462,10 +500,13 @@ impl World {
                 let ends = view.reference.as_ref().map_or(0, |r| r.record.ends().0);
                 let ended = ends.saturating_sub(EPOCH_MS) / 3_600_000;
                 self.seen.ended_hour = self.seen.ended_hour.max(ended);
+                if i == OWNER && view.away.is_some() {
+                    self.seen.unkept_hour.get_or_insert(hour);
+                }
                 if i == OWNER && view.outside.is_none() {
                     self.seen.alone_hour.get_or_insert(hour);
                 }
-                if Self::is_keeper(i) && is_expiring(&view, now) {
+                if self.keepers().contains(&i) && is_expiring(&view, now) {
                     self.seen.expiring_hour.get_or_insert(hour);
                 }
             }
@@ -496,8 +537,7 @@ mod tests {
 
     fn month() -> Month {
         let lifetime = Duration::from_secs(2 * DAY);
-        let month =
-            Month { seed: 2_026, keepers: 12, turnover: 0.2, lifetime, days: 30, owner_days: 30 };
+        let month = Month { keepers: 12, lifetime, ..Month::default() };
         println!("HOMING seed {}", month.seed);
         month
     }
@@ -516,6 +556,33 @@ mod tests {
         println!("{seen:?}");
         assert_eq!((seen.dark, seen.newest), (seen.asked, 0), "{seen:?}");
         assert!(seen.alone_hour.is_some_and(|hour| hour <= 26), "{seen:?}");
+    }
+
+    #[test]
+    fn without_keepers_the_dht_alone_goes_dark_with_each_record_and_its_owner_was_told() {
+        let seen = play(Month { helpers: 12, ..Month::default() });
+        println!("{seen:?}");
+        assert!(seen.newest > 0 && seen.older == 0 && seen.departures > 1_000, "{seen:?}");
+        // The record lives 12 of 24 hours: dark for the rest of each day, and not a moment longer valid.
+        assert!(seen.dark - seen.dark_early > seen.asked / 3, "{seen:?}");
+        assert_eq!(seen.found_late, 0, "{seen:?}");
+        // At the first return it is said, before the second night.
+        assert_eq!(seen.unkept_hour, Some(25), "{seen:?}");
+    }
+
+    #[test]
+    fn without_keepers_an_owner_that_never_returns_had_been_told_before_it_went_dark() {
+        let lifetime = Duration::from_secs(2 * DAY);
+        let seen =
+            play(Month { helpers: 12, lifetime, days: 8, owner_days: 3, ..Month::default() });
+        println!("{seen:?}");
+        assert!(seen.newest > 0 && seen.found_late == 0, "{seen:?}");
+        assert!(seen.last_found_hour <= 50 + 48 && seen.dark > 0, "{seen:?}");
+        assert_eq!(seen.unkept_hour, Some(25), "{seen:?}");
+        // With keepers nothing of the kind is said.
+        let kept =
+            play(Month { keepers: 12, lifetime, days: 8, owner_days: 3, ..Month::default() });
+        assert_eq!((kept.unkept_hour, kept.dark_early), (None, 0), "{kept:?}");
     }
 
     #[test]

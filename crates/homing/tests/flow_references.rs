@@ -112,7 +112,8 @@ fn a_reference_is_found_by_others_survives_its_owner_and_ends_with_its_life() {
         assert!(began.elapsed() < PATIENCE, "{done:?}");
         std::thread::sleep(Duration::from_millis(500));
     };
-    assert_eq!((&error["code"], &error["exit"]), (&"not_found".into(), &3.into()), "{error}");
+    // Gossip had told it of it, so it knows that it has ended.
+    assert_eq!(error["code"], "expired", "{error}");
     let health = until(&b, &["status"], |status| {
         let codes = status["health"].as_array().unwrap().iter();
         codes.map(|h| h["code"].as_str().unwrap()).any(|code| code == "reference_expired")
@@ -146,7 +147,21 @@ fn a_withdrawn_reference_is_over_and_its_record_is_a_file_for_other_tools() {
     assert_eq!(a.failure(&["publish", "model", "no-cid"])["code"], "usage");
     assert_eq!(a.failure(&["publish", "model", FIRST, "--lifetime", "1s"])["code"], "usage");
     assert_eq!(a.failure(&["resolve", &format!("{b_id}/nothing")])["code"], "not_found");
-    assert_eq!(a.failure(&["ref", "renew", "nothing"])["code"], "not_found");
+    for command in ["renew", "withdraw"] {
+        let error = a.failure(&["ref", command, "nothing"]);
+        assert_eq!((&error["code"], &error["exit"]), (&"not_found".into(), &3.into()));
+        assert!(error["hint"].as_str().unwrap().contains("homing ref list"), "{error}");
+    }
+    assert_eq!(b.failure(&["ref", "keep", "agent-a/nothing"])["code"], "not_found");
+    assert_eq!(b.json(&["ref", "list"])["references"].as_array().unwrap().len(), 0);
+    // One's own is meant by its one word, too.
+    assert_eq!(a.json(&["resolve", "model"])["value"], format!("/ipfs/{FIRST}"));
+    // A keeper that is not trusted is not asked, and that is said.
+    let stranger = agent("stranger", &url);
+    let id = stranger.node_id();
+    let asked = a.run(&["publish", "model", FIRST, "--keepers", &id]);
+    assert!(asked.stdout.contains("not trusted, so not asked"), "{asked:?}");
+    a.json(&["publish", "model", FIRST, "--keepers", "agent-b"]);
 
     let over = a.json(&["ref", "withdraw", "model"]);
     assert_eq!(over["state"], "withdrawn");

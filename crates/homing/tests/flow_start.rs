@@ -80,3 +80,17 @@ fn an_unknown_peer_is_not_found_and_a_raw_request_answers_as_the_command() {
     assert!(raw.stdout.contains("homing.version/v1"), "{raw:?}");
     assert_eq!(home.failure(&["api", "/v1/nonsense"])["code"], "usage");
 }
+
+#[test]
+fn settings_changed_since_the_start_are_said_to_wait() {
+    let home = Home::new();
+    home.json(&["up", "--listen", "127.0.0.1:0"]);
+    assert!(!home.run(&["up"]).stderr.contains("note:"));
+    home.json(&["config", "set", "dns.listen", "127.0.0.1:55399"]);
+    let again = home.run(&["up"]);
+    assert!(again.stdout.starts_with("unchanged"), "{again:?}");
+    assert!(again.stderr.contains("dns.listen changed since this daemon started"), "{again:?}");
+    // The files for the resolver are printed, and that nobody answers yet is said.
+    let setup = home.run(&["dns", "setup", "--print"]);
+    assert!(setup.code == 0 && setup.stderr.contains("nothing answers on 127.0.0.1:55399 yet"));
+}

@@ -19,8 +19,8 @@ use super::Agent;
 use super::finding::{Finding, Want};
 use crate::dht::{DhtCommand, Item, Outcome, Reach, Report, Slot};
 use crate::io::{
-    Answer, Event, Failure, LinkId, ReferenceCommand, ReferenceEvent, ReferenceKey, ReferenceView,
-    RequestId, Settings, StoredReferences, Write,
+    Answer, Event, Failure, LinkId, ReferenceCommand, ReferenceEvent, ReferenceKey,
+    ReferenceSettings, ReferenceView, RequestId, Settings, StoredReferences, Write,
 };
 use crate::message::Message;
 use crate::references::{
@@ -45,7 +45,8 @@ impl Referring {
         seed: [u8; 32],
         now: Now,
     ) -> Box<Self> {
-        let (chosen, public) = (settings.references, settings.public);
+        let (gossip, public) = (settings.gossip.is_some(), settings.public);
+        let chosen = ReferenceSettings { gossip, ..settings.references };
         let references = References::new(chosen, key.clone(), public, stored, seed, now);
         Box::new(Self { references, up: BTreeMap::new(), stale: true })
     }
@@ -253,8 +254,14 @@ impl Agent {
 
     /// The newest that is known here of a reference, valid or not.
     #[must_use]
-    pub fn known_reference(&self, key: &ReferenceKey) -> Option<&Reference> {
+    pub fn known_reference(&self, key: &ReferenceKey) -> Option<Reference> {
         self.referring.references.newest(&key.slot())
+    }
+
+    /// Whether trust with a peer is mutual.
+    #[must_use]
+    pub fn is_trusted(&self, now: Now, peer: NodeId) -> bool {
+        self.trust.is_mutual(now, peer)
     }
 
     /// The IPNS name of a reference of ours, published or not.

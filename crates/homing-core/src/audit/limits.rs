@@ -2,8 +2,9 @@
 
 /// One signed entry, whole. Entry bundles allow 65 535 (C2SP tlog-tiles).
 pub const ENTRY_BYTES_MAX: usize = 4_096;
-/// A text field of an entry: a reference's name, a CID or path, a role, a verdict.
-pub const FIELD_BYTES_MAX: usize = 512;
+/// A text field of an entry: a reference's name, a CID or path, a role, a verdict. Whatever a reference may
+/// point to is logged.
+pub const FIELD_BYTES_MAX: usize = homing_base::limits::IPNS_VALUE_BYTES_MAX;
 /// Hashes in one full tile, entries in one full bundle (C2SP tlog-tiles).
 pub const TILE_WIDTH: u64 = 256;
 /// Tile levels of a tree of 2^64 leaves.
@@ -26,5 +27,6 @@ pub const LOGS_PER_OWNER_MAX: usize = 8;
 pub const FORKS_MAX: usize = 64;
 
 const _: () = assert!(ENTRY_BYTES_MAX < u16::MAX as usize);
-const _: () = assert!(FIELD_BYTES_MAX * 4 < ENTRY_BYTES_MAX);
+// No fact has more than three texts.
+const _: () = assert!(FIELD_BYTES_MAX * 3 + 512 < ENTRY_BYTES_MAX);
 const _: () = assert!(PROOF_HASHES_MAX * 45 < NOTE_BYTES_MAX);

@@ -214,6 +214,10 @@ pub struct ReferenceView {
     pub next: Option<Wall>,
     /// Versions so far, oldest first (own only).
     pub history: Vec<Version>,
+    /// So long was its owner away before the last start, and nobody keeps it alive (own only).
+    pub away: Option<Duration>,
+    /// It is too early to say that nobody else holds it (own only).
+    pub settling: bool,
 }
 
 impl ReferenceView {
@@ -269,6 +273,8 @@ pub struct ReferenceSettings {
     pub announce: Duration,
     /// Lifetime of a record when the user names none.
     pub lifetime: Duration,
+    /// References travel between trusted peers; the agent sets it as it takes part in gossip or not.
+    pub gossip: bool,
 }
 
 impl Default for ReferenceSettings {
@@ -278,6 +284,7 @@ impl Default for ReferenceSettings {
             renew: Duration::from_secs(4 * 3_600),
             announce: Duration::from_secs(3_600),
             lifetime: Duration::from_secs(7 * 24 * 3_600),
+            gossip: true,
         }
     }
 }

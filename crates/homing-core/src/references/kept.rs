@@ -9,7 +9,10 @@ use std::time::Duration;
 use homing_base::{Mono, NodeId, Now, Reference, Wall};
 use minicbor::bytes::ByteVec;
 
-use super::limits::{KEPT_MAX, KEPT_PER_PEER_MAX, KNOWN_MAX, SHOWN_PER_PEER_MAX, START_WAIT};
+use super::limits::{
+    HEARD_PER_PEER_MAX, KEPT_MAX, KEPT_PER_PEER_MAX, KNOWN_MAX, RESOLVED_MAX, SHOWN_PER_PEER_MAX,
+    START_WAIT,
+};
 use super::own::first_name;
 use super::wire::{Ask, Held, Note, Show};
 use super::{References, ReferencesOutput, Spread, Standing};
@@ -21,6 +24,8 @@ use crate::io::{
 /// One reference of another.
 pub(super) struct Known {
     pub(super) known: KnownReference,
+    /// Where its IPNS name is found.
+    pub(super) point: Option<NodeId>,
     /// When it is looked for and announced again; `None`: it is only remembered.
     pub(super) announce_at: Option<Mono>,
     pub(super) spread: Spread,
@@ -29,21 +34,38 @@ pub(super) struct Known {
     pub(super) held: Option<Wall>,
     /// Who showed it, while it is only remembered.
     shown_by: Option<NodeId>,
+    /// When the local user last resolved it: what others show never drives it out.
+    resolved: Option<Wall>,
+    /// A trusted peer told it, so trusted peers are told.
+    pub(super) heard: bool,
+    /// When it is passed on, and when it last was.
+    pub(super) pass_at: Option<Mono>,
+    pub(super) passed: Option<Mono>,
 }
 
 impl Known {
     fn new(known: KnownReference) -> Self {
+        let point = known.reference.as_ref().map(|r| r.record.name().point());
         Self {
             known,
+            point,
             announce_at: None,
             spread: Spread::default(),
             told: BTreeMap::new(),
             held: None,
             shown_by: None,
+            resolved: None,
+            heard: false,
+            pass_at: None,
+            passed: None,
         }
     }
 
-    fn ends(&self) -> Wall {
+    fn is_spare(&self) -> bool {
+        self.known.kept.is_none() && self.resolved.is_none()
+    }
+
+    pub(super) fn ends(&self) -> Wall {
         self.known.reference.as_ref().map_or(Wall(0), |r| r.record.ends())
     }
 
@@ -68,6 +90,8 @@ impl Known {
             outside: ends,
             next: self.announce_at.map(|at| now.wall.after(at.since(now.mono))),
             history: Vec::new(),
+            away: None,
+            settling: false,
         })
     }
 }
@@ -75,10 +99,12 @@ impl Known {
 impl References {
     pub(super) fn restore(&mut self, stored: StoredReferences, now: Now) {
         self.restore_own(stored.own, now);
-        for known in stored.known.into_iter().take(KEPT_MAX + KNOWN_MAX) {
+        for known in stored.known.into_iter().take(KEPT_MAX + RESOLVED_MAX) {
             let kept = known.kept.is_some();
             let mut entry = Known::new(known);
             entry.announce_at = kept.then(|| now.mono.after(START_WAIT));
+            // Nothing else is stored.
+            entry.resolved = (!kept).then_some(entry.known.since);
             self.known.insert(entry.known.slot, entry);
         }
     }
@@ -116,14 +142,24 @@ impl References {
         Ok(())
     }
 
-    pub(super) fn unkeep(&mut self, key: &ReferenceKey) -> Answer {
+    pub(super) fn unkeep(&mut self, now: Now, key: &ReferenceKey) -> Answer {
         let slot = key.slot();
-        let is_kept = self.known.get(&slot).is_some_and(|k| k.known.kept.is_some());
-        if is_kept {
-            self.known.remove(&slot);
-            self.persist(ReferenceWrite::Forget(slot));
-        }
-        Answer::Done { changed: is_kept }
+        let Some(entry) = self.known.get_mut(&slot).filter(|k| k.known.kept.is_some()) else {
+            return Answer::Done { changed: false };
+        };
+        entry.known.kept = None;
+        entry.announce_at = None;
+        let write = match entry.known.reference {
+            // What was known of it is not unlearned.
+            Some(_) => ReferenceWrite::Known(Box::new(entry.known.clone())),
+            None => {
+                self.known.remove(&slot);
+                ReferenceWrite::Forget(slot)
+            }
+        };
+        self.persist(write);
+        self.note_use(now, slot);
+        Answer::Done { changed: true }
     }
 
     /// A verified record that a registry's client brought.
@@ -160,11 +196,16 @@ impl References {
             let _ = self.keep_slot(now, slot, Keep { key, asked: true });
         }
         let news = self.remember(now, slot, &reference, Some(from));
-        let Some(known) = self.known.get(&slot) else { return };
+        let passes = news && self.gossips(standing);
+        let Some(known) = self.known.get_mut(&slot) else { return };
+        if passes {
+            known.pass_on(now, from);
+        }
         let (ends, keeps) = (known.ends(), known.known.kept.is_some());
         let stale = known.spread.stored < Some(ends);
         let held = Held { kind: slot.kind as u8, key: slot.key, ends, keeps };
         self.send(from, Note::Held(held));
+        self.tend_passing(now);
         if (news || stale) && self.public && !keeps {
             self.outputs.push_back(ReferencesOutput::Put(Box::new(reference)));
         }
@@ -190,7 +231,7 @@ impl References {
         }
         let empty = KnownReference { slot, reference: None, since: now.wall, kept: None };
         let entry = self.known.entry(slot).or_insert_with(|| Known::new(empty));
-        if entry.known.kept.is_none() {
+        if entry.is_spare() {
             entry.shown_by = from.or(entry.shown_by);
         }
         self.adopt(now, slot, reference)
@@ -199,17 +240,36 @@ impl References {
     /// Makes room for one that is only remembered; `false`: this peer has its share.
     fn make_room(&mut self, from: Option<NodeId>) -> bool {
         let shown = |k: &&Known| from.is_some() && k.shown_by == from;
-        if self.known.values().filter(shown).count() >= SHOWN_PER_PEER_MAX {
+        let trusted = from.and_then(|from| self.peers.get(&from)).is_some_and(|s| s.trusted);
+        let share = if trusted { HEARD_PER_PEER_MAX } else { SHOWN_PER_PEER_MAX };
+        if self.known.values().filter(shown).count() >= share {
             return false;
         }
-        let spare = self.known.iter().filter(|(_, k)| k.known.kept.is_none());
+        let spare = self.known.iter().filter(|(_, k)| k.is_spare());
         if spare.clone().count() >= KNOWN_MAX
-            && let Some(slot) = spare.min_by_key(|(_, k)| k.known.since).map(|(slot, _)| *slot)
+            && let Some(slot) =
+                spare.min_by_key(|(_, k)| (k.heard, k.known.since)).map(|(slot, _)| *slot)
         {
             self.known.remove(&slot);
-            self.persist(ReferenceWrite::Forget(slot));
         }
         true
+    }
+
+    /// The local user resolved one more: the one resolved longest ago is forgotten if need be.
+    fn note_use(&mut self, now: Now, slot: Slot) -> bool {
+        let Some(entry) = self.known.get_mut(&slot) else { return false };
+        let first = entry.resolved.replace(now.wall).is_none();
+        entry.shown_by = None;
+        let resolved = self.known.iter().filter(|(_, k)| k.known.kept.is_none());
+        let resolved = resolved.filter_map(|(slot, k)| Some((k.resolved?, *slot)));
+        if first
+            && resolved.clone().count() > RESOLVED_MAX
+            && let Some((_, oldest)) = resolved.min()
+        {
+            self.known.remove(&oldest);
+            self.persist(ReferenceWrite::Forget(oldest));
+        }
+        first
     }
 
     /// The newest of something we keep or remember; `true`: it is news.
@@ -221,6 +281,8 @@ impl References {
         }
         let before = entry.known.reference.as_ref().map(|r| r.record.sequence);
         entry.known.reference = Some(reference.clone());
+        entry.told.clear();
+        entry.point = Some(reference.record.name().point());
         entry.known.since = now.wall;
         let kept = entry.known.kept.clone();
         if let Some(keep) = kept {
@@ -240,7 +302,9 @@ impl References {
 
     /// What was resolved is remembered durably: an older one is not believed later.
     pub(super) fn note_resolved(&mut self, now: Now, slot: Slot, reference: &Reference) {
-        if self.remember(now, slot, reference, None)
+        let news = self.remember(now, slot, reference, None);
+        let first = self.note_use(now, slot);
+        if (news || first)
             && let Some(known) = self.known.get(&slot).filter(|k| k.known.kept.is_none())
         {
             let write = ReferenceWrite::Known(Box::new(known.known.clone()));

@@ -4,12 +4,14 @@
 //! own      publish, renew ── Persist ──► Show to keepers and public neighbours, Put in the DHT
 //! kept     every hour: Find ──► the newest ──► Put, Show          (signed by the owner: nothing to change)
 //! resolve  Find in the DHT (5 replicas) ∥ Ask the owner, public neighbours, peers ──► the newest
+//! gossip   news from a trusted peer ──► every other trusted peer; what was missed, when a link comes up
 //! ```
 //! A record is signed anew after an eighth of its life, at the same sequence with a later end; a new value
 //! raises the sequence, durably before anybody sees it. What nobody took is announced again soon, what few
 //! took sooner than usual. Not here: links and the DHT ([`crate::agent`]), bytes
 //! ([`homing_base::reference`]).
 
+mod gossip;
 mod kept;
 pub mod limits;
 mod own;
@@ -194,7 +196,7 @@ impl References {
             ReferenceCommand::Renew(name) => self.renew_now(now, &name),
             ReferenceCommand::Withdraw(name) => self.withdraw(now, &name),
             ReferenceCommand::Keep { key, keep: true } => self.keep(now, key),
-            ReferenceCommand::Keep { key, keep: false } => Ok(self.unkeep(&key)),
+            ReferenceCommand::Keep { key, keep: false } => Ok(self.unkeep(now, &key)),
             ReferenceCommand::Offer(reference) => Ok(self.offer(now, *reference)),
         }
     }
@@ -211,7 +213,8 @@ impl References {
         let known = self.known.values().filter_map(|k| k.announce_at);
         let resolutions = self.resolutions.values().map(Resolution::deadline);
         let errands = self.errands.iter().map(|e| e.ends);
-        own.chain(known).chain(resolutions).chain(errands).min()
+        let passing = self.passing_deadline();
+        own.chain(known).chain(resolutions).chain(errands).chain(passing).min()
     }
 
     /// References of this identity and those kept for others.
@@ -221,19 +224,25 @@ impl References {
         own.chain(self.known.values().filter_map(|known| known.view(now))).collect()
     }
 
-    /// The newest that is known here of a reference, valid or not.
+    /// The newest that is known here of a reference, valid or not, as it belongs into its slot: of an IPNS name
+    /// nobody's binding, since a stranger's says nothing about it.
     #[must_use]
-    pub fn newest(&self, slot: &Slot) -> Option<&Reference> {
+    pub fn newest(&self, slot: &Slot) -> Option<Reference> {
         let own = self.own.values().map(|own| &own.stored.reference);
-        let of_slot =
-            |r: &&Reference| Slot::reference(r) == *slot || Slot::reference(&r.unbound()) == *slot;
-        let known = self.known.get(slot).and_then(|k| k.known.reference.as_ref());
-        // A bound one that is held also answers for its IPNS name.
-        let named =
-            |r: &&Reference| slot.kind == Kind::Reference && r.record.name().point() == slot.key;
-        let mut held = self.known.values().filter_map(|k| k.known.reference.as_ref());
-        let newest = own.filter(of_slot).max_by(|a, b| a.precedence(b));
-        newest.or(known).or_else(|| held.find(named))
+        let mut candidates: Vec<&Reference> = own.filter(|r| belongs(r, slot)).collect();
+        candidates.extend(self.known.get(slot).and_then(|k| k.known.reference.as_ref()));
+        if slot.kind == Kind::Reference {
+            // A bound one that is held also answers for its IPNS name.
+            let named = self.known.values().filter(|k| k.point == Some(slot.key));
+            candidates.extend(named.filter_map(|k| k.known.reference.as_ref()));
+            return candidates.into_iter().map(Reference::unbound).max_by(|a, b| a.precedence(b));
+        }
+        candidates.into_iter().max_by(|a, b| a.precedence(b)).cloned()
+    }
+
+    /// Whether the newest of a reference is this agent's own.
+    fn is_own(&self, slot: &Slot) -> bool {
+        self.own.values().any(|own| belongs(&own.stored.reference, slot))
     }
 
     /// Notes that were refused since the start.
@@ -245,6 +254,9 @@ impl References {
     fn on_peer_up(&mut self, now: Now, peer: NodeId, standing: Standing) {
         if self.peers.insert(peer, standing) != Some(standing) {
             self.show_own_to(now, peer);
+            if self.gossips(standing) {
+                self.greet_with_have(now, peer);
+            }
             self.ask_for_kept_of(peer);
         }
     }
@@ -267,6 +279,9 @@ impl References {
             Note::Held(held) => self.on_held(now, from, held),
             Note::Ask(ask) => self.on_ask(now, from, standing, ask),
             Note::Answer(answer) => self.on_answer(now, from, answer),
+            Note::Tell(tell) => self.on_tell(now, from, standing, &tell),
+            Note::Have(have) => self.on_have(now, from, standing, &have),
+            Note::Want(want) => self.on_want(now, from, standing, &want),
         }
     }
 
@@ -306,6 +321,7 @@ impl References {
     fn on_wakeup(&mut self, now: Now) {
         self.tend_own(now);
         self.tend_kept(now);
+        self.tend_passing(now);
         self.finish_errands(now, |errand| errand.ends <= now.mono);
         self.finish_resolutions(now);
     }
@@ -328,6 +344,12 @@ impl References {
     fn jitter(&mut self, duration: Duration) -> Duration {
         duration.mul_f64(0.75 + f64::from(self.chance.next_u32() % 501) / 1_000.0)
     }
+}
+
+/// A bound reference also answers for its IPNS name.
+fn belongs(reference: &Reference, slot: &Slot) -> bool {
+    Slot::reference(reference) == *slot
+        || slot.kind == Kind::Reference && reference.record.name().point() == slot.key
 }
 
 /// How the last announcement went, and when the next is due.

@@ -9,9 +9,10 @@ use homing_base::reference::{Binding, EMPTY_PATH, SignedBinding};
 use homing_base::{IdentityKey, IpnsName, Mono, NodeId, Now, Reference, ReferenceName, Seq, Wall};
 use minicbor::bytes::ByteVec;
 
+use super::gossip::tell;
 use super::limits::{
-    HISTORY_MAX, KEEPERS_MAX, LIFETIME_MAX, LIFETIME_MIN, OWN_MAX, RENEW_SHARE, START_WAIT,
-    TTL_DEFAULT,
+    AWAY_SHARE, HISTORY_MAX, KEEPERS_MAX, LIFETIME_MAX, LIFETIME_MIN, OWN_MAX, RENEW_SHARE,
+    SETTLE_TIME, START_WAIT, TTL_DEFAULT,
 };
 use super::wire::{Held, Note, Show};
 use super::{References, ReferencesOutput, Spread};
@@ -39,17 +40,23 @@ pub(super) struct Own {
     pub(super) told: BTreeMap<NodeId, Wall>,
     /// What peers said they hold.
     pub(super) held: BTreeMap<NodeId, Held>,
+    /// How long nobody was here to sign it anew, seen at the last start.
+    away: Option<Duration>,
+    /// Since when this run has it.
+    since: Mono,
 }
 
 impl Own {
-    fn new(stored: OwnReference) -> Self {
+    fn new(stored: OwnReference, since: Mono) -> Self {
         Self {
+            since,
             stored,
             renew_at: None,
             announce_at: None,
             spread: Spread::default(),
             told: BTreeMap::new(),
             held: BTreeMap::new(),
+            away: None,
         }
     }
 
@@ -85,6 +92,8 @@ impl Own {
             outside: self.outside(),
             next: next.map(|at| now.wall.after(at.since(now.mono))),
             history: self.stored.history.clone(),
+            settling: self.outside().is_none() && now.mono.since(self.since) < SETTLE_TIME,
+            away: self.away.filter(|_| !self.held.values().any(|h| h.keeps)),
         }
     }
 }
@@ -199,13 +208,15 @@ impl References {
             }
         };
         self.outputs.push_back(ReferencesOutput::Notify(event));
-        let own = self.own.entry(name.clone()).or_insert_with(|| Own::new(stored.clone()));
+        let own =
+            self.own.entry(name.clone()).or_insert_with(|| Own::new(stored.clone(), now.mono));
         if own.stored.generation != stored.generation {
             own.spread = Spread::default();
             own.held.clear();
         }
         own.stored = stored;
         own.renew_at = renew;
+        own.told.clear();
         self.announce_own(now, name);
     }
 
@@ -232,10 +243,14 @@ impl References {
             let renew_at =
                 self.renew_after(now, &reference).map(|at| at.max(now.mono.after(START_WAIT)));
             let over = reference.reference.record.ends() <= now.wall;
-            let mut own = Own::new(reference);
+            let mut own = Own::new(reference, now.mono);
             let gone = own.stored.reference.is_withdrawn() && over;
             own.announce_at = (!gone).then(|| now.mono.after(START_WAIT));
             own.renew_at = renew_at;
+            let left = own.ends().since(now.wall);
+            let age = own.stored.lifetime.saturating_sub(left);
+            let usual = self.settings.renew.min(own.stored.lifetime / RENEW_SHARE);
+            own.away = (age > AWAY_SHARE * usual && renew_at.is_some()).then_some(age);
             self.own.insert(name, own);
         }
     }
@@ -301,7 +316,7 @@ impl References {
         announce.iter().for_each(|name| self.announce_own(now, name));
     }
 
-    /// Tells keepers and public neighbours, and the DHT.
+    /// Tells keepers, public neighbours and trusted peers, and the DHT.
     fn announce_own(&mut self, now: Now, name: &ReferenceName) {
         let announce = self.settings.announce;
         let Some(own) = self.own.get_mut(name) else { return };
@@ -310,7 +325,9 @@ impl References {
             return;
         }
         own.announce_at = Some(now.mono.after(own.spread.retry(announce)));
-        own.told.clear();
+        // A peer that only gossips has it already.
+        let (all, keepers) = (&self.peers, &own.stored.keepers);
+        own.told.retain(|p, _| !keepers.contains(p) && all.get(p).is_some_and(|s| !s.public));
         let reference = own.stored.reference.clone();
         let peers: Vec<NodeId> = self.peers.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.show_own(peer, name));
@@ -327,13 +344,19 @@ impl References {
 
     fn show_own(&mut self, peer: NodeId, name: &ReferenceName) {
         let Some(standing) = self.peers.get(&peer).copied() else { return };
+        let gossips = self.gossips(standing);
         let Some(own) = self.own.get_mut(name) else { return };
         let keep = standing.trusted && own.stored.keepers.contains(&peer);
         let ends = own.ends();
-        if !(keep || standing.public) || own.told.get(&peer) == Some(&ends) {
+        let may = keep || standing.public || gossips;
+        if !may || own.told.get(&peer) == Some(&ends) {
             return;
         }
         own.told.insert(peer, ends);
+        if !(keep || standing.public) {
+            let note = tell(&own.stored.reference);
+            return self.send(peer, note);
+        }
         let reference = ByteVec::from(own.stored.reference.to_bytes());
         self.send(peer, Note::Show(Show { reference, keep: keep.then_some(true) }));
     }
@@ -377,7 +400,8 @@ fn check(
     ttl: Duration,
     keepers: &[NodeId],
 ) -> Result<(), Failure> {
-    if value.len() > IPNS_VALUE_BYTES_MAX || !value.starts_with('/') {
+    let bad = value.len() > IPNS_VALUE_BYTES_MAX || value.chars().any(char::is_control);
+    if bad || !value.starts_with('/') {
         let why = format!("a value is a content path of at most {IPNS_VALUE_BYTES_MAX} bytes");
         return Err(Failure::Invalid(why));
     }

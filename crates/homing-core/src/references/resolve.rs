@@ -99,15 +99,12 @@ impl References {
             peers: BTreeSet::new(),
             owner_told: false,
         };
-        let known = self.newest(&place).cloned();
-        let owner = known.as_ref().and_then(Reference::owner);
-        let is_own = owner.is_some_and(|(owner, _)| owner == self.me);
-        // A stranger's binding says nothing about somebody's IPNS name.
-        let known = if is_own { known } else { in_slot(known, place) };
-        if let Some(known) = known {
-            resolution.learn(&known, Layer::Local, None);
+        if let Some(known) = self.newest(&place) {
+            let heard = self.known.get(&place).is_some_and(|known| known.heard);
+            let layer = if heard { Layer::Gossip } else { Layer::Local };
+            resolution.learn(&known, layer, None);
         }
-        if is_own {
+        if self.is_own(&place) {
             // Nobody can know it better than we do.
             resolution.replicas = Some((0, 0));
             self.resolutions.insert(request, resolution);
@@ -216,8 +213,7 @@ impl References {
             return Err(Failure::NotFound { what, asked: resolution.asked_peers });
         };
         let slot = resolution.key.slot();
-        let is_own = reference.owner().is_some_and(|(owner, _)| owner == self.me);
-        if !is_own {
+        if !self.is_own(&slot) {
             self.note_resolved(now, slot, &reference);
         }
         if reference.is_withdrawn() {
@@ -249,8 +245,7 @@ impl References {
             self.refused += 1;
             return;
         };
-        let own = self.newest(&place).and_then(Reference::owner);
-        let is_own = own.is_some_and(|(owner, _)| owner == self.me);
+        let is_own = self.is_own(&place);
         let of_peer = self.errands.iter().filter(|errand| errand.from == from).count();
         let room = self.errands.len() < ERRANDS_MAX && of_peer < ERRANDS_PER_PEER_MAX;
         if self.public && !is_own && room {
@@ -270,8 +265,7 @@ impl References {
     }
 
     fn reply_with_known(&mut self, now: Now, to: NodeId, id: u32, place: Slot) {
-        let newest = self.newest(&place).filter(|r| r.record.ends() > now.wall).cloned();
-        let newest = newest.and_then(|r| in_slot(Some(r), place));
+        let newest = self.newest(&place).filter(|r| r.record.ends() > now.wall);
         let reference = newest.map(|r| ByteVec::from(r.to_bytes()));
         self.send(to, Note::Answer(NoteAnswer { id, reference }));
     }

@@ -382,3 +382,341 @@ fn a_binding_of_another_owner_does_not_take_the_place() {
     assert_ne!(Slot::reference(&stolen), Slot::reference(&ours));
     assert_eq!(Slot::reference(&stolen.unbound()), Slot::reference(&ours.unbound()));
 }
+
+#[test]
+fn what_was_resolved_is_remembered_whatever_strangers_show_afterwards() {
+    let (mut owner, mut reader) = (new(1), agent(9, true, StoredReferences::default(), at(0)));
+    owner.command(at(0), publish("/a", &[])).unwrap();
+    let old = view(&owner, at(0)).reference.unwrap();
+    owner.command(at(0), publish("/b", &[])).unwrap();
+    let newest = view(&owner, at(0)).reference.unwrap();
+    resolve(&mut reader, at(0), of(1));
+    reader.handle(at(0), found(of(1).slot(), vec![newest], 1));
+    let mut disk = StoredReferences::default();
+    for output in outputs(&mut reader) {
+        if let ReferencesOutput::Persist(write) = output {
+            disk.apply(write);
+        }
+    }
+    flood(&mut reader, at(1));
+    let read_old = |reader: &mut References| {
+        resolve(reader, at(2), of(1));
+        reader.handle(at(2), found(of(1).slot(), vec![old.clone()], 5));
+        match reply(reader) {
+            Ok(Answer::ReferenceResolved(found)) => found.reference.record.value_text(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(read_old(&mut reader), "/b");
+    // And so it is after a restart.
+    let mut again = agent(9, true, disk, at(1));
+    flood(&mut again, at(1));
+    assert_eq!(read_old(&mut again), "/b");
+}
+
+/// More records than are remembered of strangers, each of another one.
+fn flood(reader: &mut References, now: Now) {
+    for n in 0..limits::KNOWN_MAX as u32 + 10 {
+        let mut seed = [3; 32];
+        seed[..4].copy_from_slice(&n.to_be_bytes());
+        let key = IdentityKey::from_seed(seed);
+        let (peer, settings) = (key.node_id(), ReferenceSettings::default());
+        let stored = StoredReferences::default();
+        let mut stranger = References::new(settings, key, false, stored, seed, now);
+        stranger.command(now, publish("/noise", &[])).unwrap();
+        let reference = view(&stranger, now).reference.unwrap().to_bytes().into();
+        let standing = Standing::default();
+        reader.handle(now, ReferencesInput::PeerUp { peer, standing });
+        let note = Note::Show(wire::Show { reference, keep: None });
+        reader.handle(now, ReferencesInput::Note { from: peer, note });
+        reader.handle(now, ReferencesInput::PeerDown { peer });
+        outputs(reader);
+    }
+    assert!(reader.known.len() <= limits::KNOWN_MAX + 1);
+}
+
+#[test]
+fn a_stranger_s_binding_is_not_handed_out_for_an_ipns_name() {
+    let (mut owner, mut reader) = (new(1), agent(9, true, StoredReferences::default(), at(0)));
+    owner.command(at(0), publish("/a", &[])).unwrap();
+    let ours = view(&owner, at(0)).reference.unwrap();
+    let claim = Binding {
+        owner: key(6).public(),
+        name: name(),
+        key: ours.record.name().key(),
+        sequence: Seq(at(0).wall.0),
+        issued: at(0).wall,
+        withdrawn: None,
+    };
+    let stolen = Reference { record: ours.record.clone(), binding: Some(claim.sign(&key(6))) };
+    resolve(&mut reader, at(0), of(6));
+    reader.handle(at(0), found(of(6).slot(), vec![stolen], 1));
+    reply(&mut reader).unwrap();
+    let by_name = ReferenceKey::Ipns(*ours.record.name());
+    assert_eq!(reader.newest(&by_name.slot()), Some(ours.unbound()));
+}
+
+#[test]
+fn whatever_can_be_published_can_be_logged() {
+    use crate::audit::entry::{Fact, ReferenceUpdate};
+    use crate::audit::{Hash, limits::ENTRY_BYTES_MAX};
+    use homing_base::limits::IPNS_VALUE_BYTES_MAX;
+    let mut owner = new(1);
+    let long = |c: char| format!("/{}", c.to_string().repeat(IPNS_VALUE_BYTES_MAX - 1));
+    owner.command(at(0), publish(&long('a'), &[])).unwrap();
+    owner.command(at(0), publish(&long('b'), &[])).unwrap();
+    let view = view(&owner, at(0));
+    let (record, version) = (view.reference.unwrap().record, view.history.last().unwrap().clone());
+    let update = ReferenceUpdate {
+        name: version.ipns.to_string(),
+        sequence: version.sequence,
+        previous: version.previous,
+        value: version.value,
+        timestamp: version.at,
+        signature: record.signature().to_vec(),
+        record: Hash::digest(record.bytes()),
+    };
+    let fact = Fact::Reference(update);
+    assert_eq!(fact.check(), Ok(()));
+    assert!(homing_base::cbor::encode(&fact).len() + 512 < ENTRY_BYTES_MAX);
+    // And what cannot be logged cannot be published.
+    for bad in ["/a\nb".to_owned(), long('c') + "c"] {
+        assert!(matches!(owner.command(at(0), publish(&bad, &[])), Err(Failure::Invalid(_))));
+    }
+}
+
+#[test]
+fn one_neighbour_has_only_its_share_of_errands() {
+    let mut relay = agent(9, true, StoredReferences::default(), at(0));
+    for peer in [3, 4] {
+        let (peer, standing) = (key(peer).node_id(), Standing::default());
+        relay.handle(at(0), ReferencesInput::PeerUp { peer, standing });
+    }
+    let mut ask = |from: u8, id: u32| {
+        let note =
+            Note::Ask(wire::Ask { id, kind: Kind::Bound as u8, key: NodeId([id as u8; 32]) });
+        relay.handle(at(0), ReferencesInput::Note { from: key(from).node_id(), note });
+        outputs(&mut relay).iter().any(|o| matches!(o, ReferencesOutput::Find(_)))
+    };
+    let asked = (0..32).filter(|id| ask(3, *id)).count();
+    assert_eq!(asked, limits::ERRANDS_PER_PEER_MAX);
+    assert!(ask(4, 99), "another neighbour still has its share");
+}
+
+#[test]
+fn nobody_holds_what_it_was_not_told() {
+    let mut owner = new(1);
+    up(&mut owner, at(0), 2);
+    owner.command(at(0), publish("/a", &[2])).unwrap();
+    let Slot { kind, key: point } = of(1).slot();
+    let ends = view(&owner, at(0)).reference.unwrap().record.ends();
+    let mut held = |from: u8, ends: Wall| {
+        let held = wire::Held { kind: kind as u8, key: point, ends, keeps: true };
+        up(&mut owner, at(0), from);
+        let note = Note::Held(held);
+        owner.handle(at(0), ReferencesInput::Note { from: key(from).node_id(), note });
+        view(&owner, at(0)).outside
+    };
+    // Another end than the one it was told.
+    assert_eq!(held(2, Wall(ends.0 + 1_000_000)), None);
+    assert_eq!(held(2, ends), Some(ends));
+}
+
+#[test]
+fn after_a_lost_store_a_withdrawn_reference_is_newer_under_its_first_key_and_leaves_it_if_asked() {
+    let mut owner = new(1);
+    owner.command(at(0), publish("/a", &[])).unwrap();
+    owner.command(at(1), ReferenceCommand::Withdraw(name())).unwrap();
+    let tombstone = view(&owner, at(1)).reference.unwrap();
+    let mut again = agent(1, false, StoredReferences::default(), at(2));
+    again.command(at(2), publish("/b", &[])).unwrap();
+    let first = view(&again, at(2)).reference.unwrap();
+    assert_eq!(first.record.name(), tombstone.record.name());
+    assert!(first.precedence(&tombstone).is_gt());
+    again.command(at(2), ReferenceCommand::Withdraw(name())).unwrap();
+    again.command(at(2), publish("/b", &[])).unwrap();
+    assert_ne!(view(&again, at(2)).reference.unwrap().record.name(), tombstone.record.name());
+}
+
+#[test]
+fn an_owner_that_was_away_is_told_that_nobody_keeps_it() {
+    let mut owner = new(1);
+    owner.command(at(0), publish("/a", &[2])).unwrap();
+    let writes = outputs(&mut owner).into_iter().filter_map(|output| match output {
+        ReferencesOutput::Persist(write) => Some(write),
+        _ => None,
+    });
+    let mut disk = StoredReferences::default();
+    writes.for_each(|write| disk.apply(write));
+    assert_eq!(view(&owner, at(0)).away, None);
+    let soon = agent(1, false, disk.clone(), at(1));
+    assert_eq!(view(&soon, at(1)).away, None);
+    let mut late = agent(1, false, disk, at(23));
+    assert_eq!(view(&late, at(23)).away, Some(Duration::from_secs(23 * 3_600)));
+    // A keeper says that it has it.
+    let mut keeper = new(2);
+    up(&mut late, at(23), 2);
+    up(&mut keeper, at(23), 1);
+    talk(at(23), (1, &mut late), (2, &mut keeper));
+    assert_eq!(view(&late, at(23)).away, None);
+}
+
+// ---- gossip
+
+/// Agents that trust their neighbours in a row, without any DHT.
+struct Row(Vec<(u8, References)>);
+
+impl Row {
+    fn new(agents: u8) -> Self {
+        let mut row: Vec<_> = (1..=agents).map(|n| (n, new(n))).collect();
+        for at_ in 1..row.len() {
+            let (left, right) = (row[at_ - 1].0, row[at_].0);
+            up(&mut row[at_ - 1].1, at(0), right);
+            up(&mut row[at_].1, at(0), left);
+        }
+        Self(row)
+    }
+
+    /// Carries notes until all are silent; how many.
+    fn talk(&mut self, now: Now) -> usize {
+        let mut carried = 0;
+        loop {
+            let mut under_way = Vec::new();
+            for (n, references) in &mut self.0 {
+                let from = key(*n).node_id();
+                under_way.extend(notes(references).into_iter().map(|(to, note)| (from, to, note)));
+            }
+            if under_way.is_empty() {
+                return carried;
+            }
+            carried += under_way.len();
+            for (from, to, note) in under_way {
+                let (_, there) = self.0.iter_mut().find(|(n, _)| key(*n).node_id() == to).unwrap();
+                let note = wire::decode(&wire::encode(&note)).unwrap();
+                there.handle(now, ReferencesInput::Note { from, note });
+            }
+        }
+    }
+
+    fn last(&mut self, now: Now) -> Result<(String, crate::io::Layer), Failure> {
+        let (_, reader) = self.0.last_mut().unwrap();
+        resolve(reader, now, of(1));
+        reader.handle(now, found(of(1).slot(), Vec::new(), 0));
+        // Its peers do not answer.
+        let later = Now { mono: now.mono.after(Duration::from_secs(6)), ..now };
+        reader.handle(later, ReferencesInput::Wakeup);
+        match reply(reader)? {
+            Answer::ReferenceResolved(found) => {
+                Ok((found.reference.record.value_text(), found.layer))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn gossip_carries_news_and_tombstones_over_peers_that_know_nothing_of_each_other() {
+    let mut row = Row::new(5);
+    row.0[0].1.command(at(0), publish("/a", &[])).unwrap();
+    assert_eq!(row.talk(at(0)), 4, "each link carries it once");
+    let known = row.0[4].1.newest(&of(1).slot()).unwrap();
+    assert_eq!(known.record.value_text(), "/a");
+    // Nobody need answer: the reader knows it, and says from where.
+    row.0[4].1.handle(at(0), ReferencesInput::PeerDown { peer: key(4).node_id() });
+    resolve(&mut row.0[4].1, at(0), of(1));
+    row.0[4].1.handle(at(0), found(of(1).slot(), Vec::new(), 0));
+    match reply(&mut row.0[4].1) {
+        Ok(Answer::ReferenceResolved(found)) => assert_eq!(found.layer, crate::io::Layer::Gossip),
+        other => panic!("{other:?}"),
+    }
+    up(&mut row.0[4].1, at(0), 4);
+    row.talk(at(0));
+    row.0[0].1.command(at(1), publish("/b", &[])).unwrap();
+    row.talk(at(1));
+    assert_eq!(row.last(at(1)).unwrap().0, "/b");
+    row.0[0].1.command(at(2), ReferenceCommand::Withdraw(name())).unwrap();
+    row.talk(at(2));
+    assert!(matches!(row.last(at(2)), Err(Failure::ReferenceOver { ends: None, .. })));
+}
+
+#[test]
+fn who_was_away_gets_what_it_missed_when_a_link_comes_up() {
+    let mut row = Row::new(3);
+    row.0[0].1.command(at(0), publish("/a", &[])).unwrap();
+    row.talk(at(0));
+    row.0.push((4, new(4)));
+    up(&mut row.0[3].1, at(1), 3);
+    up(&mut row.0[2].1, at(1), 4);
+    // What is held, what is wanted, the reference.
+    assert_eq!(row.talk(at(1)), 3);
+    assert_eq!(row.last(at(1)).unwrap().0, "/a");
+    // Again, nothing is missing.
+    for (here, there) in [(2, 4), (3, 3)] {
+        row.0[here].1.handle(at(2), ReferencesInput::PeerDown { peer: key(there).node_id() });
+        up(&mut row.0[here].1, at(2), there);
+    }
+    assert_eq!(row.talk(at(2)), 2, "both say what they have, nobody wants anything");
+}
+
+#[test]
+fn a_burst_of_versions_is_passed_on_as_its_newest() {
+    let mut row = Row::new(3);
+    for n in 0..50 {
+        row.0[0].1.command(at(0), publish(&format!("/{n}"), &[])).unwrap();
+    }
+    row.talk(at(0));
+    let later = Now { mono: at(0).mono.after(limits::PASS_WAIT), ..at(0) };
+    row.0[1].1.handle(later, ReferencesInput::Wakeup);
+    assert_eq!(row.talk(later), 1);
+    let known = row.0[2].1.newest(&of(1).slot()).unwrap();
+    assert_eq!(known.record.value_text(), "/49");
+}
+
+#[test]
+fn a_stranger_and_a_peer_that_tells_too_much_do_not_fill_the_memory() {
+    let (mut reader, told) = (new(9), 600_u32);
+    let standing = Standing { trusted: false, public: true };
+    reader.handle(at(0), ReferencesInput::PeerUp { peer: key(3).node_id(), standing });
+    up(&mut reader, at(0), 4);
+    for n in 0..told {
+        let mut seed = [5; 32];
+        seed[..4].copy_from_slice(&n.to_be_bytes());
+        let (owner, settings) = (IdentityKey::from_seed(seed), ReferenceSettings::default());
+        let stored = StoredReferences::default();
+        let mut owner = References::new(settings, owner, false, stored, seed, at(0));
+        owner.command(at(0), publish("/a", &[])).unwrap();
+        let note = gossip::tell(&view(&owner, at(0)).reference.unwrap());
+        for from in [3, 4] {
+            let (from, note) = (key(from).node_id(), note.clone());
+            reader.handle(at(0), ReferencesInput::Note { from, note });
+        }
+    }
+    assert_eq!(reader.known.len(), limits::HEARD_PER_PEER_MAX);
+    assert_eq!(reader.refused(), u64::from(told));
+    // Forged: one bit of the record.
+    let mut owner = new(1);
+    owner.command(at(0), publish("/a", &[])).unwrap();
+    let mut bytes = view(&owner, at(0)).reference.unwrap().to_bytes();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let note = Note::Tell(wire::Tell { reference: bytes.into() });
+    reader.handle(at(0), ReferencesInput::Note { from: key(4).node_id(), note });
+    assert_eq!((reader.known.len(), reader.refused()), (512, u64::from(told) + 1));
+}
+
+#[test]
+fn replicas_of_an_ipns_name_agree_with_what_is_known_under_the_owner_s_name() {
+    let (mut owner, mut reader) = (new(1), new(3));
+    owner.command(at(0), publish("/a", &[])).unwrap();
+    let bound = view(&owner, at(0)).reference.unwrap();
+    resolve(&mut reader, at(0), of(1));
+    reader.handle(at(0), found(of(1).slot(), vec![bound.clone()], 4));
+    reply(&mut reader).unwrap();
+    let by_name = ReferenceKey::Ipns(*bound.record.name());
+    resolve(&mut reader, at(0), by_name.clone());
+    reader.handle(at(0), found(by_name.slot(), vec![bound.unbound()], 4));
+    match reply(&mut reader) {
+        Ok(Answer::ReferenceResolved(found)) => assert_eq!((found.agreed, found.replicas), (4, 4)),
+        other => panic!("{other:?}"),
+    }
+}

@@ -25,13 +25,15 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::limits::{
-    AGAIN_MAX, CONNECT_TIMEOUT, HOLDERS_MAX, PATIENCE, PIECE_BYTES, RANGES_MAX, STALL_MAX,
+    AGAIN_MAX, CONNECT_TIMEOUT, HOLDERS_MAX, PACE_BYTES, PACE_TIME, PATIENCE, PIECE_BYTES,
+    RANGES_MAX, STALL_MAX,
 };
 use super::pipe::{PipeReader, pipe};
 use super::store::{Partial, failed};
 use super::tree::{GROUP_BYTES, bytes_in, geometry, groups, last_group, ranges};
 use super::wire::{BUSY, NOT_HERE, Reply, Request, read_frame, write_frame};
 use super::{Content, blocking};
+use crate::clock::Clock;
 use crate::node::Node;
 use crate::streams::Stream;
 
@@ -140,8 +142,12 @@ impl Node {
             fetch.check_size(size)?;
             return Ok(Done { size, ..fetch.done });
         }
-        fetch.ask_holders().await?;
-        Ok(fetch.done)
+        let asked = fetch.ask_holders().await;
+        let counts = &content.counts;
+        counts.fetched_bytes.add(fetch.done.fetched);
+        counts.blamed.add(fetch.done.blamed.len() as u64);
+        if asked.is_ok() { &counts.fetched } else { &counts.failed }.add(1);
+        asked.map(|()| fetch.done)
     }
 
     /// Who may have content: those named, then trusted peers, connected ones first.
@@ -217,6 +223,7 @@ impl Fetch<'_> {
 
     /// Gets everything that is missing from one holder.
     async fn ask(&mut self, holder: &str) -> Result<(), Miss> {
+        self.node.shared.content.counts.asked.add(1);
         let (mut stream, size) =
             self.open(holder, &Request { cid: self.wanted.cid, groups: None }).await?;
         let peer = stream.peer();
@@ -238,11 +245,11 @@ impl Fetch<'_> {
             kept.lock().unwrap_or_else(PoisonError::into_inner).push(item);
             Ok(())
         };
-        receive(stream, cid, size, &last, keep).await?;
+        receive(self.node.shared.clock, stream, (cid, size), &last, keep).await?;
         // From here on the size is proven.
         let items = std::mem::take(&mut *items.lock().unwrap_or_else(PoisonError::into_inner));
-        self.begin(size, items).await.map_err(Miss::Over)?;
         let peer = stream.peer();
+        self.begin(peer, size, items).await.map_err(Miss::Over)?;
         while let Some(wanted) = self.next_ranges() {
             let (mut stream, again) = self.open(holder, &Request::new(cid, &wanted)).await?;
             if again != size {
@@ -259,7 +266,12 @@ impl Fetch<'_> {
     }
 
     /// Takes room for content of a proven size, and notes its last group.
-    async fn begin(&mut self, size: u64, items: Vec<BaoContentItem>) -> Result<(), ApiError> {
+    async fn begin(
+        &mut self,
+        peer: NodeId,
+        size: u64,
+        items: Vec<BaoContentItem>,
+    ) -> Result<(), ApiError> {
         if self.partial.is_some() {
             return Ok(());
         }
@@ -275,6 +287,7 @@ impl Fetch<'_> {
         let last = groups(size) - 1;
         if partial.missing.last().is_some_and(|(_, to)| *to > last) {
             self.done.fetched += bytes_in(&last_group(size), size);
+            self.done.from.push(peer);
             let range = partial.missing.last_mut().expect("just seen");
             range.1 = last;
             partial.missing.retain(|(from, to)| from < to);
@@ -314,7 +327,8 @@ impl Fetch<'_> {
             }
             Ok(())
         };
-        let came = receive(stream, self.wanted.cid, size, wanted, keep).await;
+        let (clock, content) = (self.node.shared.clock, (self.wanted.cid, size));
+        let came = receive(clock, stream, content, wanted, keep).await;
         let before = bytes_in(&partial.missing, size);
         let reached = reached.load(Ordering::Acquire);
         partial.missing.iter_mut().for_each(|range| range.0 = range.0.max(reached));
@@ -335,8 +349,11 @@ impl Fetch<'_> {
             true => Miss::Broke(error.message),
             false => Miss::Never(error.code, error.message),
         })?;
-        write_frame(&mut stream, request).await?;
-        stream.shutdown().await?;
+        let said = async {
+            write_frame(&mut stream, request).await?;
+            stream.shutdown().await
+        };
+        timeout(STALL_MAX, said).await.map_err(io::Error::from)??;
         let frame =
             timeout(STALL_MAX, read_frame(&mut stream)).await.map_err(io::Error::from)??;
         let reply = Reply::decode(&frame.unwrap_or_default()).ok().and_then(Reply::outcome);
@@ -393,11 +410,16 @@ impl Fetch<'_> {
         } else {
             said.join("; ")
         };
-        let hint = match self.partial {
-            Some(_) => {
+        let hint = match (&self.partial, code) {
+            (Some(_), _) => {
                 "what has arrived is kept: run the same command again, or name a holder with --from"
             }
-            None => "name a peer that has it with --from PEER; homing status shows who is there",
+            (None, Code::PeerNotTrusted | Code::ScopeDenied | Code::TrustExpired) => {
+                "content goes to trusted peers only: homing handshake PEER --allow content, which its owner approves"
+            }
+            (None, _) => {
+                "name a peer that has it with --from PEER; homing status shows who is there"
+            }
         };
         ApiError::new(code, message).why(why).hint(hint)
     }
@@ -424,9 +446,9 @@ impl Partial {
 
 /// Takes an encoding of groups from a stream to its end: one thread verifies what the task reads. `keep` sees what is proven.
 async fn receive(
+    clock: Clock,
     stream: &mut Stream,
-    cid: ContentId,
-    size: u64,
+    (cid, size): (ContentId, u64),
     groups: &[(u64, u64)],
     mut keep: impl FnMut(BaoContentItem) -> io::Result<()> + Send + 'static,
 ) -> Result<(), Miss> {
@@ -445,9 +467,12 @@ async fn receive(
         }
     });
     let read = async {
+        let mut pace = Pace::default();
         loop {
+            let asked = clock.mono();
             let piece = timeout(STALL_MAX, stream.read_piece(PIECE_BYTES)).await;
             let Some(piece) = piece.map_err(io::Error::from)?? else { return Ok(()) };
+            pace.note(clock.mono().since(asked), piece.len())?;
             if pieces.send(piece).await.is_err() {
                 // The other thread has seen enough.
                 return Ok::<_, io::Error>(());
@@ -460,6 +485,29 @@ async fn receive(
     match (decoded, read) {
         (Err(Miss::Broke(_)), Err(error)) => Err(error.into()),
         (decoded, _) => decoded,
+    }
+}
+
+/// How fast a holder sends while we wait for it; our own disk and hashing do not count.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: usize,
+}
+
+impl Pace {
+    fn note(&mut self, waited: Duration, bytes: usize) -> io::Result<()> {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.waited < PACE_TIME {
+            return Ok(());
+        }
+        if self.bytes < PACE_BYTES {
+            let why = format!("it sent {} bytes in {} s", self.bytes, self.waited.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        *self = Self::default();
+        Ok(())
     }
 }
 

@@ -16,6 +16,10 @@ pub(super) const PIECES_MAX: usize = 4;
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A holder of whom nothing comes for so long is left for the next one; what came stays.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(5);
+/// A holder that is waited for so long …
+pub(super) const PACE_TIME: Duration = Duration::from_secs(10);
+/// … and has sent less than one group is left for the next one: it could hold a fetch for ever.
+pub(super) const PACE_BYTES: usize = 16 * 1_024;
 /// How long a connection to a holder may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams served at once; further ones are told that this node is busy.

@@ -9,6 +9,7 @@
 //! arrived stays. Not here: which CID is meant by a reference. Format: `spec/16-content.md`; why not the library's own
 //! protocol: decision 010.
 
+mod counts;
 mod fetch;
 mod limits;
 mod pipe;
@@ -42,6 +43,8 @@ pub(crate) struct Content {
     flights: Mutex<BTreeMap<ContentId, Arc<Flight>>>,
     fetching: Semaphore,
     damaged: Mutex<BTreeSet<ContentId>>,
+    serving: Arc<Semaphore>,
+    pub(crate) counts: counts::Counts,
 }
 
 impl Content {
@@ -52,7 +55,15 @@ impl Content {
             flights: Mutex::default(),
             fetching: Semaphore::new(limits::FETCHED_MAX),
             damaged: Mutex::default(),
+            serving: Arc::new(Semaphore::new(limits::SERVED_MAX)),
+            counts: counts::Counts::default(),
         })
+    }
+
+    /// Streams being served, and fetches under way.
+    pub(crate) fn active(&self) -> (usize, usize) {
+        let serving = limits::SERVED_MAX - self.serving.available_permits();
+        (serving, limits::FETCHED_MAX - self.fetching.available_permits())
     }
 }
 

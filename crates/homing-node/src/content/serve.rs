@@ -4,17 +4,15 @@
 //! hash to its name any more is not sent: the stream breaks before the group that is wrong, and the file counts as partial.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::Arc;
 
 use bao_tree::io::EncodeError;
 use homing_api::streams::Protocol;
 use homing_base::{ContentId, Service};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::limits::{SERVED_MAX, SERVED_PER_PEER, SILENCE_MAX};
+use super::limits::{SERVED_PER_PEER, SILENCE_MAX};
 use super::pipe::{PipeWriter, pipe};
 use super::tree::{Tree, groups};
 use super::wire::{BUSY, NOT_HERE, Reply, Request, read_frame, write_frame};
@@ -30,7 +28,7 @@ impl Node {
             Ok(listener) => listener,
             Err(error) => return warn!(%error, "content is not served"),
         };
-        let slots = Arc::new(Semaphore::new(SERVED_MAX));
+        let slots = self.shared.content.serving.clone();
         let shares = Shares::of(SERVED_PER_PEER);
         while let Some(mut stream) = listener.accept().await {
             let place = shares.take(stream.peer()).zip(slots.clone().try_acquire_owned().ok());
@@ -59,13 +57,17 @@ async fn serve(node: &Node, stream: &mut Stream, has_place: bool) -> io::Result<
             let (content, cid) = (node.shared.content.clone(), request.cid);
             super::blocking(move || content.store.whole(cid)).await?
         }
-        false => return refuse(stream, BUSY).await,
+        false => {
+            node.shared.content.counts.busy.add(1);
+            return refuse(stream, BUSY).await;
+        }
     };
     let Some(tree) = whole else { return refuse(stream, NOT_HERE).await };
     let size = tree.pairs.tree.size();
     let wanted = request.wanted(groups(size));
     let wanted = wanted.ok_or_else(|| io::Error::other("it asks for what cannot be"))?;
     write_frame(stream, &Reply::yes(size)).await?;
+    node.shared.content.counts.served.add(1);
     send(node, stream, request.cid, tree, wanted).await?;
     finish(stream).await
 }
@@ -90,7 +92,9 @@ async fn send(
         encoded.and_then(|()| to.flush().map_err(EncodeError::Io))
     });
     while let Some(piece) = made.recv().await {
+        let bytes = piece.len() as u64;
         timeout(SILENCE_MAX, stream.write_piece(piece)).await??;
+        node.shared.content.counts.served_bytes.add(bytes);
     }
     match encoding.await.map_err(io::Error::other)? {
         Ok(()) => Ok(()),

@@ -49,6 +49,8 @@ enum Lie {
     More,
     /// Ends half way, as if that were all.
     Less,
+    /// One byte a second, so that it never falls silent.
+    Trickle,
 }
 
 impl Lie {
@@ -73,6 +75,13 @@ impl Lie {
             _ => {}
         }
         write_frame(stream, &Reply::yes(claimed)).await.ok()?;
+        if matches!(self, Lie::Trickle) && !first {
+            for byte in bytes {
+                stream.write_all(&[byte]).await.ok()?;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            return None;
+        }
         stream.write_all(&bytes).await.ok()?;
         stream.shutdown().await.ok()
     }
@@ -185,4 +194,25 @@ async fn an_answer_that_is_too_short_or_too_long_never_becomes_content() {
         Ok(()) => assert!(std::fs::read(node.content_path(cid)).unwrap() == content()),
         Err(error) => assert_eq!(error.code, Code::Timeout, "{error:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_holder_that_trickles_is_left_for_the_next_one() {
+    let (cid, tree) = tree(&content());
+    let liar = Liar::start(Lie::Trickle, tree).await;
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let node = start(&homes[0], "fetcher", "log.level", "info").await;
+    let honest = start(&homes[1], "honest", "log.level", "info").await;
+    let file = homes[1].path().join("model.bin");
+    std::fs::write(&file, content()).unwrap();
+    let path = file.to_str().unwrap().to_owned();
+    honest.add_content(AddContentRequest { path }).await.unwrap();
+    befriend(&node, &liar.node).await;
+    befriend(&node, &honest).await;
+    let from = vec!["liar".to_owned()];
+    let request = FetchRequest { what: cid.to_string(), from, ..FetchRequest::default() };
+    // 650 KB at one byte a second would take a week.
+    let fetched = tokio::time::timeout(2 * PATIENCE, node.fetch(request)).await.unwrap().unwrap();
+    assert!(std::fs::read(&fetched.path).unwrap() == content());
+    assert!(fetched.from.iter().any(|peer| peer.label() == "honest") && fetched.blamed.is_empty());
 }

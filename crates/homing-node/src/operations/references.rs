@@ -76,6 +76,9 @@ impl Node {
     /// `usage`, `not_found` when its owner is not known, `limit_reached`.
     pub async fn keep_reference(&self, request: &KeepReference) -> Result<Done, ApiError> {
         let key = self.reference_key(&request.reference).await?;
+        if request.keep {
+            self.expect_reference(&request.reference, &key).await?;
+        }
         let command = ReferenceCommand::Keep { key, keep: request.keep };
         let changed = match self.command(&request.reference, Command::Reference(command)).await? {
             Answer::Done { changed } => changed,
@@ -83,6 +86,22 @@ impl Node {
             other => return Err(unexpected(&other)),
         };
         Ok(Done { schema: Schema::new(), changed })
+    }
+
+    /// Something is known of it, here or elsewhere: a slip of the pen is not kept alive.
+    async fn expect_reference(&self, what: &str, key: &ReferenceKey) -> Result<(), ApiError> {
+        let wanted = key.clone();
+        let is_known = move |agent: &homing_core::Agent| agent.known_reference(&wanted).is_some();
+        if self.query(is_known).await? {
+            return Ok(());
+        }
+        match self.newest_reference(what, key.clone(), OWNER_PATIENCE).await {
+            Err(error) if error.code == Code::NotFound => {
+                Err(error
+                    .hint("keep it when its owner has published it; see homing ref list there"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes a record from outside, verified: it is stored in the DHT and remembered.
@@ -102,7 +121,12 @@ impl Node {
         what: &str,
         command: ReferenceCommand,
     ) -> Result<ApiReference, ApiError> {
-        match self.command(what, Command::Reference(command)).await? {
+        let answer = self.command(what, Command::Reference(command)).await;
+        let hinted = |error: ApiError| match error.code {
+            Code::NotFound => error.hint("homing ref list shows the references of this agent"),
+            _ => error,
+        };
+        match answer.map_err(hinted)? {
             Answer::Reference(view) => self.reference_of(&view).await,
             other => Err(unexpected(&other)),
         }
@@ -153,7 +177,7 @@ impl Node {
     /// `not_found`, `usage`.
     pub async fn export_reference(&self, text: &str) -> Result<ReferenceRecord, ApiError> {
         let key = self.reference_key(text).await?;
-        let known = self.query(move |agent| agent.known_reference(&key).cloned()).await?;
+        let known = self.query(move |agent| agent.known_reference(&key)).await?;
         let reference = known.ok_or_else(|| {
             ApiError::new(Code::NotFound, format!("no record of {text} is known here"))
                 .hint(format!("homing resolve {text} asks others for it"))
@@ -277,7 +301,7 @@ impl Node {
     }
 
     async fn reference_of(&self, view: &ReferenceView) -> Result<ApiReference, ApiError> {
-        let now = self.now().wall;
+        let now = self.now();
         let (owner, name) = match &view.key {
             ReferenceKey::Bound { owner, name } => {
                 (Some(self.summary(*owner).await?), Some(name.to_string()))
@@ -286,8 +310,9 @@ impl Node {
         };
         let mut keepers = Vec::new();
         for (peer, until) in &view.keepers {
-            let holds_until = until.map(Stamp);
-            keepers.push(Keeper { peer: self.summary(*peer).await?, holds_until });
+            let (holds_until, id) = (until.map(Stamp), *peer);
+            let trusted = self.query(move |agent| agent.is_trusted(now, id)).await?;
+            keepers.push(Keeper { peer: self.summary(id).await?, holds_until, trusted });
         }
         let shown = match (&owner, &name) {
             (Some(_), Some(name)) if view.own => name.clone(),
@@ -299,14 +324,14 @@ impl Node {
             schema: Schema::new(),
             reference: shown,
             own: view.own,
-            state: state_of(view, now),
+            state: state_of(view, now.wall),
             owner,
             name,
             ipns: record.map(|r| r.name().to_string()),
             value: record.map(|r| r.value_text()),
             sequence: record.map(|r| r.sequence),
             expires: record.map(|r| Stamp(r.ends())),
-            remaining_s: view.remaining(now).as_secs(),
+            remaining_s: view.remaining(now.wall).as_secs(),
             lifetime_s: view.lifetime.as_secs(),
             ttl_s: record.map(|r| r.ttl.as_secs()),
             keepers,
@@ -349,6 +374,8 @@ pub(crate) fn state_of(view: &ReferenceView, now: Wall) -> ReferenceState {
     let remaining = view.remaining(now);
     if view.is_withdrawn() {
         ReferenceState::Withdrawn
+    } else if view.settling {
+        ReferenceState::Announcing
     } else if reference.record.ends() <= now {
         ReferenceState::Expired
     } else if view.outside.is_none() {

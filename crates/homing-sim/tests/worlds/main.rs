@@ -7,6 +7,7 @@ mod dht;
 mod messages;
 mod moves;
 mod privacy;
+mod references;
 mod relays;
 mod replay;
 mod trust;

@@ -2,9 +2,10 @@
 //! effect at the next start.
 
 use clap::{Args, Subcommand};
+use homing_api::agent::{ConfigView, Origin as Told};
 use homing_api::{ApiError, Code};
 use homing_node::config::keys::{KEYS, Key};
-use homing_node::config::{self, Config, Layers, Setting, Value};
+use homing_node::config::{self, Config, Layers, Origin, Setting, Value};
 use serde::Serialize;
 
 use super::start::Settings;
@@ -112,6 +113,21 @@ pub(crate) fn layers(session: &Session) -> Result<Layers, ApiError> {
     let texts = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     Layers::read(&session.home.config(), texts).map_err(told)
+}
+
+/// Keys whose value in the file is another one than the running daemon has, flags and variables aside.
+pub(crate) fn waiting(session: &Session, now: &ConfigView) -> Result<Vec<&'static str>, ApiError> {
+    let layers = layers(session)?;
+    let settings = layers.settings();
+    let of_file = settings.iter().filter(|s| matches!(s.origin, Origin::Default | Origin::File));
+    let changed = of_file.map(entry).filter(|entry| {
+        let running = now.values.iter().find(|running| running.key == entry.key);
+        running.is_some_and(|running| {
+            matches!(running.origin, Told::Default | Told::File)
+                && plain(&running.value) != plain(&entry.value)
+        })
+    });
+    Ok(changed.map(|entry| entry.key).collect())
 }
 
 /// File, environment and these flags together, every value checked.

@@ -10,7 +10,7 @@ use homing_api::dht::{
 
 use super::{OK, Outcome};
 use crate::output;
-use crate::render::{Table, fields, time, words};
+use crate::render::{Table, fields, fields_in, time, words};
 use crate::session::Session;
 
 /// A lookup that meets silent nodes waits for each of them.
@@ -128,16 +128,25 @@ fn lookup_text(found: &DhtLookup) -> String {
         let (peer, sequence) = (&value.peer, value.sequence);
         let name = peer.name.as_ref().map(|n| format!("{n} ")).unwrap_or_default();
         text.push_str(&format!("{name}{}\n", peer.address));
-        text.push_str(&fields(&[
-            ("node ID", peer.node_id.to_string()),
-            ("record", format!("sequence {sequence}, signed {}, {left}", time::ago(value.issued))),
-        ]));
+        text.push_str(&fields_in(
+            PRICE_WIDTH,
+            &[
+                ("node ID", peer.node_id.to_string()),
+                (
+                    "record",
+                    format!("sequence {sequence}, signed {}, {left}", time::ago(value.issued)),
+                ),
+            ],
+        ));
     }
     if found.values.is_empty() {
         text.push_str(&format!("nothing was found under {}\n", found.target));
     }
     text + &price(found)
 }
+
+/// The longest label of a lookup: `replicas`.
+const PRICE_WIDTH: usize = 8;
 
 /// What the answer cost, and how many showed it.
 fn price(found: &DhtLookup) -> String {
@@ -153,10 +162,10 @@ fn price(found: &DhtLookup) -> String {
         (false, 0) => "a copy is held here".to_owned(),
         (false, _) => format!("{} had shown it by then", plural(found.replicas, "node")),
     };
-    fields(&[
-        ("cost", format!("{hops}, {messages}{unanswered}, {elapsed}")),
-        ("replicas", replicas),
-    ])
+    fields_in(
+        PRICE_WIDTH,
+        &[("cost", format!("{hops}, {messages}{unanswered}, {elapsed}")), ("replicas", replicas)],
+    )
 }
 
 async fn stats(session: &Session) -> Outcome {
@@ -204,7 +213,8 @@ fn stats_text(stats: &DhtStats) -> String {
 }
 
 fn form(stats: &DhtStats) -> String {
-    let cluster = stats.cluster.map_or_else(String::new, |c| {
+    let forming = || if stats.mode == "cluster" { ", forming".to_owned() } else { String::new() };
+    let cluster = stats.cluster.map_or_else(forming, |c| {
         let changes = format!("{} splits, {} merges", c.splits, c.merges);
         format!(" of {} members at depth {} ({changes})", c.members, c.depth)
     });

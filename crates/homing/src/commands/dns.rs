@@ -10,6 +10,7 @@ use homing_api::{ApiError, Code};
 use serde::Serialize;
 
 use super::{OK, Outcome, config};
+use crate::output;
 use crate::session::Session;
 
 /// The zones that the daemon answers for: names, and `fd00::/8` backwards.
@@ -93,7 +94,13 @@ async fn listen(session: &Session) -> Result<SocketAddr, ApiError> {
         return Ok(listen);
     }
     let configured = config::resolved(session, &Vec::new())?.dns.listen;
-    configured.filter(|listen| listen.port() != 0).ok_or_else(|| {
+    let configured = configured.filter(|listen| listen.port() != 0);
+    if let Some(listen) = configured {
+        output::say(&format!(
+            "note: nothing answers on {listen} yet: homing down, then homing up with the flags you started it with"
+        ));
+    }
+    configured.ok_or_else(|| {
         ApiError::new(Code::NotFound, "this daemon answers no DNS")
             .why("dns.listen is not set, or its port could not be had: homing status says which")
             .hint("homing config set dns.listen 127.0.0.1:5354, then: homing down, then homing up with the flags you started it with")

@@ -188,6 +188,9 @@ fn show(session: &Session, reference: &Reference) {
     let dash = || "–".to_owned();
     let keeper = |k: &homing_api::references::Keeper| match k.holds_until {
         Some(until) => format!("{} ({})", k.peer.label(), time::left(until)),
+        None if !k.trusted => {
+            format!("{0} (not trusted, so not asked: homing handshake {0})", k.peer.label())
+        }
         None => format!("{} (asked, has not answered yet)", k.peer.label()),
     };
     let keepers: Vec<_> = reference.keepers.iter().map(keeper).collect();

@@ -21,9 +21,21 @@ pub(crate) async fn run(session: &Session, args: &ResolveArgs) -> Outcome {
     if is_reference(&args.what) {
         return super::reference::resolve(session, &args.what).await;
     }
+    if is_own_reference(session, &args.what).await? {
+        return super::reference::resolve(session, &args.what).await;
+    }
     let found = session.client()?.resolve(&args.what, session.answer_timeout()).await?;
     session.out.result(&found, || vec![found.peer.node_id.to_string()], || text(&found));
     Ok(OK)
+}
+
+/// A reference of this agent may be called by one word; whom it names is then no question.
+async fn is_own_reference(session: &Session, what: &str) -> Result<bool, homing_api::ApiError> {
+    if what.parse::<homing_base::ReferenceName>().is_err() {
+        return Ok(false);
+    }
+    let list = session.client()?.references().await?;
+    Ok(list.references.iter().any(|r| r.own && r.name.as_deref() == Some(what)))
 }
 
 /// An agent's name, address or node ID has no slash; an IPNS name is longer than any name.

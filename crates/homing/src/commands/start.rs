@@ -26,6 +26,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
 use super::{OK, Outcome, config, info};
+use crate::output;
 use crate::session::{Session, told};
 
 /// A start takes a fraction of a second; a disk that hangs takes longer.
@@ -152,6 +153,9 @@ pub(crate) async fn up(session: &Session, args: &StartArgs) -> Outcome {
         Some(info) => keep(session, args, &info).await?,
         None => begin(session, args).await?,
     };
+    if !changed {
+        say_what_waits(session).await?;
+    }
     let info = once_online(session).await?;
     let pid = Some(info.pid);
     let head = match changed {
@@ -169,6 +173,18 @@ pub(crate) async fn up(session: &Session, args: &StartArgs) -> Outcome {
     let names = || state.info.iter().map(|i| i.node_id.to_string()).collect();
     session.out.result(&state, names, || text);
     Ok(OK)
+}
+
+/// Settings that were changed since the daemon started need another start.
+async fn say_what_waits(session: &Session) -> Result<(), ApiError> {
+    let waiting = config::waiting(session, &session.client()?.config().await?)?;
+    if !waiting.is_empty() {
+        output::say(&format!(
+            "note: {} changed since this daemon started and is not in force: homing down, then homing up with the flags you started it with",
+            waiting.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// What the running daemon says of itself; `None` when none runs.

@@ -9,7 +9,7 @@ use homing_api::{ApiError, Code, OPERATIONS};
 use serde_json::{Value, json};
 
 use super::{OK, Outcome};
-use crate::render::{Table, fields, time, words};
+use crate::render::{Table, fields_in, time, words};
 use crate::session::Session;
 use crate::{help, output};
 
@@ -84,6 +84,9 @@ pub(crate) async fn netcheck(session: &Session, args: &NetcheckArgs) -> Outcome 
     Ok(OK)
 }
 
+/// The longest label of a netcheck: `seen from outside`.
+const NETCHECK_WIDTH: usize = 17;
+
 fn netcheck_text(check: &Netcheck) -> String {
     let yes = |fact: Option<bool>| match fact {
         Some(true) => "yes",
@@ -101,7 +104,7 @@ fn netcheck_text(check: &Netcheck) -> String {
     if let Some(v6) = check.global_v6 {
         pairs.insert(4, ("and over IPv6", v6.to_string()));
     }
-    let mut text = fields(&pairs);
+    let mut text = fields_in(NETCHECK_WIDTH, &pairs);
     let mut relays = Table::new(&["RELAY", "STATE", "RTT"]);
     for link in &check.relays {
         let state = match (&link.error, link.connected) {
@@ -118,12 +121,15 @@ fn netcheck_text(check: &Netcheck) -> String {
     if let Some(peer) = &check.peer {
         let dash = || "–".to_owned();
         text.push_str(&format!("path with {}\n", peer.peer.label()));
-        text.push_str(&fields(&[
-            ("path", words::path(&peer.path)),
-            ("reason", peer.path.reason.clone().or(peer.why_code.clone()).unwrap_or_else(dash)),
-            ("why", peer.path.reason_text.clone().or(peer.why.clone()).unwrap_or_else(dash)),
-            ("try", peer.hint.clone().unwrap_or_else(dash)),
-        ]));
+        text.push_str(&fields_in(
+            NETCHECK_WIDTH,
+            &[
+                ("path", words::path(&peer.path)),
+                ("reason", peer.path.reason.clone().or(peer.why_code.clone()).unwrap_or_else(dash)),
+                ("why", peer.path.reason_text.clone().or(peer.why.clone()).unwrap_or_else(dash)),
+                ("try", peer.hint.clone().unwrap_or_else(dash)),
+            ],
+        ));
     }
     text
 }

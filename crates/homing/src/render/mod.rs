@@ -6,4 +6,4 @@ pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod words;
 
-pub(crate) use table::{Table, fields};
+pub(crate) use table::{Table, fields, fields_in};

@@ -60,6 +60,11 @@ impl Table {
 /// `label  value` lines, indented by two, values aligned.
 pub(crate) fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    fields_in(width, pairs)
+}
+
+/// The same where several blocks stand below each other: labels as wide as the widest of all.
+pub(crate) fn fields_in(width: usize, pairs: &[(&str, String)]) -> String {
     let line = |(label, value): &(&str, String)| format!("  {}  {value}\n", pad(label, width));
     pairs.iter().map(line).collect()
 }
@@ -87,5 +92,6 @@ mod tests {
     fn field_values_start_in_one_column() {
         let text = fields(&[("name", "a".into()), ("node ID", "b".into())]);
         assert_eq!(text, "  name     a\n  node ID  b\n");
+        assert_eq!(fields_in(7, &[("cost", "c".into())]), "  cost     c\n");
     }
 }

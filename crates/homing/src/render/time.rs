@@ -43,12 +43,22 @@ pub(crate) fn age(stamp: Stamp) -> String {
     short(clock::wall().since(stamp.0))
 }
 
-/// `21d left`, or `expired`.
+/// `21d left`, or `expired`; what has just begun to run has not lost a whole day.
 pub(crate) fn left(stamp: Stamp) -> String {
     match stamp.0.since(clock::wall()) {
         Duration::ZERO => "expired".into(),
-        rest => format!("{} left", short(rest)),
+        rest => format!("{} left", short(rest + rounding(rest))),
     }
+}
+
+/// Half of the unit in which [`short`] says it.
+fn rounding(rest: Duration) -> Duration {
+    Duration::from_secs(match rest.as_secs() {
+        0..=59 => 0,
+        60..=3_599 => 30,
+        3_600..=86_399 => 1_800,
+        _ => 43_200,
+    })
 }
 
 /// Milliseconds in three digits: `0.42 ms`, `12.1 ms`, `238 ms`.

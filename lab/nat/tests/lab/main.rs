@@ -13,6 +13,7 @@ mod pairs;
 #[path = "../../../../crates/homing-registry/tests/storage/postgres_cluster.rs"]
 mod postgres_cluster;
 mod programs;
+mod references;
 mod relays;
 mod sessions;
 mod strangers;
@@ -34,5 +35,6 @@ fn main() -> ExitCode {
         tun::SCENARIOS,
         sessions::SCENARIOS,
         programs::SCENARIOS,
+        references::SCENARIOS,
     ])
 }
