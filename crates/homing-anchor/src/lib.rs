@@ -159,6 +159,14 @@ pub enum AnchorError {
         /// The ceiling.
         ceiling: u64,
     },
+    /// The chain asks for more than is allowed; both in wei per gas.
+    #[error("the chain asks for {asked} wei per gas, `audit.anchor.max_fee_gwei` allows {ceiling}")]
+    Fee {
+        /// What inclusion would cost now.
+        asked: u128,
+        /// The ceiling.
+        ceiling: u128,
+    },
     /// A transaction was included and had no effect.
     #[error("transaction {hash} was included and reverted")]
     Reverted {

@@ -1,9 +1,10 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|expose|audit|swarm]`, `… bench dht [ARGS]`,
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|expose|audit|anchor|swarm]`, `… bench dht [ARGS]`,
 //! `… bench congestion [SECONDS [ROUNDS]]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
 //! `registry` asks a registry over HTTP and registers with it, beside a bare axum route in the same process;
-//! `audit` appends to an audit log, proves and reviews it;
+//! `audit` appends to an audit log, proves and reviews it; `anchor` leaves 10,000 updates on a development chain, in both
+//! modes, and tells the gas (only when named: it takes minutes);
 //! `gateway` puts a request through the gateway beside a direct one; `expose` does so through two real daemons;
 //! `agent` measures the release binary as a user meets it: start, memory, the gap of a move; `swarm` runs
 //! fifty daemons in one DHT and kills half of them (only when named); `dht` puts our DHT beside others and
@@ -20,7 +21,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::run;
+use crate::tally::Report;
+use crate::{api_tools, run};
 
 /// Runs the measurements named in `args`, or all.
 pub fn all(root: &Path, args: &[String]) -> Result<bool> {
@@ -37,11 +39,11 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         return congestion::measure(root, rest);
     }
     if let Some(unknown) = args.iter().find(|a| {
-        !["streams", "agent", "registry", "gateway", "expose", "audit", "swarm"]
+        !["streams", "agent", "registry", "gateway", "expose", "audit", "anchor", "swarm"]
             .contains(&a.as_str())
     }) {
         bail!(
-            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, expose, audit, swarm, dht, \
+            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, expose, audit, anchor, swarm, dht, \
              congestion"
         );
     }
@@ -61,6 +63,10 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         println!("== audit: one log, a million entries, with what disk and CPU give beside it");
         let bench = ["bench", "--quiet", "-p", "homing-audit", "--bench", "log"];
         good &= run::cargo(root, &bench).stream()?.success;
+    }
+    if args.iter().any(|a| a == "anchor") {
+        println!("== anchor: 10,000 updates on a development chain, gas by its own receipts");
+        good &= anchor(root)?;
     }
     if wanted("registry") {
         println!("== registry: HTTP/1.1 with keep-alive, the load generator on the same machine");
@@ -88,4 +94,13 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         swarm::measure(&run::target_dir(root).join("release/homing"))?;
     }
     Ok(good)
+}
+
+fn anchor(root: &Path) -> Result<bool> {
+    let tools = std::env::var_os(api_tools::CHAIN_VARIABLE)
+        .map_or_else(|| api_tools::prepare_chain(root, &mut Report::default()), Into::into);
+    let test = ["test", "--quiet", "-p", "homing-anchor", "--features", "evm", "--test", "chain"];
+    let args = [&test[..], &["volume", "--", "--nocapture", "--test-threads=1"]].concat();
+    let run = run::cargo(root, &args).env("HOMING_BENCH_UPDATES", "10000");
+    Ok(run.env(api_tools::CHAIN_VARIABLE, tools).stream()?.success)
 }

@@ -126,9 +126,12 @@ impl Chain {
 
     /// Whether transaction `hash` was included, and if so whether it had its effect, and in which block.
     pub(crate) async fn outcome(&self, hash: B256) -> Result<Option<(bool, u64)>, AnchorError> {
-        let receipt: Option<RpcReceipt> =
-            self.rpc.call("eth_getTransactionReceipt", json!([hash])).await?;
-        Ok(receipt.map(|r| (r.succeeded(), r.block())))
+        Ok(self.receipt(hash).await?.map(|r| (r.succeeded(), r.block())))
+    }
+
+    /// The receipt of transaction `hash`, once it is included.
+    pub(crate) async fn receipt(&self, hash: B256) -> Result<Option<RpcReceipt>, AnchorError> {
+        self.rpc.call("eth_getTransactionReceipt", json!([hash])).await
     }
 
     /// Whether the node holds transaction `hash`, included or waiting.

@@ -15,55 +15,101 @@ use crate::AnchorError;
 const ASK_EVERY: Duration = Duration::from_millis(500);
 const ASK_MAX: u32 = 600;
 
-/// Creates the contract from `account` for at most `max_fee` wei per gas, waits until it is included, and returns its address.
+/// What a contract may cost, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The chain that the node must be of.
+    pub chain_id: u64,
+    /// Most that is paid per gas, in wei.
+    pub max_fee: u128,
+    /// Most gas of the transaction.
+    pub max_gas: u64,
+}
+
+/// A contract that was put on a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// Its address.
+    pub contract: [u8; 20],
+    /// Who paid for it.
+    pub account: [u8; 20],
+    /// The transaction that created it.
+    pub transaction: [u8; 32],
+    /// The block that holds the transaction.
+    pub block: u64,
+    /// What it took.
+    pub gas: u64,
+}
+
+/// Creates the contract from `account`, and waits until it is included.
 ///
 /// # Errors
-/// [`AnchorError`]: the node is away or refuses, the fee is too high, or nothing was included within five minutes.
+/// [`AnchorError`]: the node is away, of another chain, or refuses; fee or gas are above the terms; nothing was included within
+/// five minutes.
 pub async fn deploy(
     rpc_url: &str,
     account: &Account,
-    max_fee: u128,
-) -> Result<[u8; 20], AnchorError> {
+    terms: &Terms,
+) -> Result<Deployed, AnchorError> {
     let chain = Chain {
         rpc: Rpc::new(rpc_url)?,
         contract: Address::ZERO,
         owner: account.address(),
         origin: B256::ZERO,
     };
-    let (chain_id, nonce) = (chain.chain_id().await?, chain.nonce("pending").await?);
-    let (head, priority) = (chain.head().await?, chain.priority_fee().await?);
-    let base: u128 = head.base_fee_per_gas.map_or(0, |fee| fee.to());
-    if base + priority > max_fee {
-        let text = format!(
-            "the chain asks for {} wei per gas, at most {max_fee} are allowed",
-            base + priority
-        );
-        return Err(AnchorError::Setting(text));
-    }
-    let code = contract::creation_code();
-    let estimate = json!([{ "from": chain.owner, "input": code }]);
-    let needed: u64 = chain.rpc.call::<U64>("eth_estimateGas", estimate).await?.to();
-    let transaction = TxEip1559 {
-        chain_id,
-        nonce,
-        gas_limit: needed + needed / 5,
-        max_fee_per_gas: max_fee.min(base * 2 + priority),
-        max_priority_fee_per_gas: priority,
-        to: TxKind::Create,
-        value: U256::ZERO,
-        access_list: Default::default(),
-        input: code,
-    };
+    let nonce = chain.nonce("pending").await?;
+    let transaction = creation(&chain, nonce, terms).await?;
     let (raw, hash) = account.sign(transaction)?;
     chain.send(&raw).await?;
     for _ in 0..ASK_MAX {
-        match chain.outcome(hash).await? {
-            Some((true, _)) => return Ok(chain.owner.create(nonce).into_array()),
-            Some((false, _)) => return Err(AnchorError::Reverted { hash: hash.to_string() }),
+        match chain.receipt(hash).await? {
+            Some(receipt) if receipt.succeeded() => {
+                return Ok(Deployed {
+                    contract: chain.owner.create(nonce).into_array(),
+                    account: chain.owner.into_array(),
+                    transaction: hash.0,
+                    block: receipt.block(),
+                    gas: receipt.gas(),
+                });
+            }
+            Some(_) => return Err(AnchorError::Reverted { hash: hash.to_string() }),
             None => tokio::time::sleep(ASK_EVERY).await,
         }
     }
     let found: Option<Value> = chain.rpc.call("eth_getTransactionByHash", json!([hash])).await?;
     let place = if found.is_some() { "still waits" } else { "is lost" };
     Err(AnchorError::Setting(format!("transaction {hash} {place} after five minutes")))
+}
+
+/// The transaction, priced within the terms.
+async fn creation(chain: &Chain, nonce: u64, terms: &Terms) -> Result<TxEip1559, AnchorError> {
+    let (found, wanted) = (chain.chain_id().await?, terms.chain_id);
+    if found != wanted {
+        return Err(AnchorError::Setting(format!(
+            "the node is of chain {found}, `audit.anchor.chain_id` is {wanted}"
+        )));
+    }
+    let (head, priority) = (chain.head().await?, chain.priority_fee().await?);
+    let base: u128 = head.base_fee_per_gas.map_or(0, |fee| fee.to());
+    let (asked, ceiling) = (base.saturating_add(priority), terms.max_fee);
+    if asked > ceiling {
+        return Err(AnchorError::Fee { asked, ceiling });
+    }
+    let input = contract::creation_code();
+    let estimate = json!([{ "from": chain.owner, "input": input }]);
+    let needed: u64 = chain.rpc.call::<U64>("eth_estimateGas", estimate).await?.to();
+    if needed > terms.max_gas {
+        return Err(AnchorError::Gas { needed, ceiling: terms.max_gas });
+    }
+    Ok(TxEip1559 {
+        chain_id: found,
+        nonce,
+        gas_limit: (needed + needed / 5).min(terms.max_gas),
+        max_fee_per_gas: ceiling.min(base.saturating_mul(2).saturating_add(priority)),
+        max_priority_fee_per_gas: priority,
+        to: TxKind::Create,
+        value: U256::ZERO,
+        access_list: Default::default(),
+        input,
+    })
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 
 pub use contract::{creation_code, deployed_code};
-pub use deploy::deploy;
+pub use deploy::{Deployed, Terms, deploy};
 pub use online::{Standing, standing};
 pub(crate) use receipt::confirm;
 pub use signer::{Account, KeySource};

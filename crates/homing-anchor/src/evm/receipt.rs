@@ -27,6 +27,8 @@ pub(crate) struct RpcReceipt {
     transaction_hash: B256,
     #[serde(default)]
     block_number: U64,
+    #[serde(default)]
+    gas_used: U64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +45,11 @@ impl RpcReceipt {
 
     pub(crate) fn block(&self) -> u64 {
         self.block_number.to()
+    }
+
+    /// What this transaction took.
+    pub(crate) fn gas(&self) -> u64 {
+        self.gas_used.to()
     }
 
     /// EIP-2718: the type's byte, unless it is 0, and the receipt in RLP.

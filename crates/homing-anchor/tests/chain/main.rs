@@ -6,5 +6,6 @@ mod anvil;
 mod audit;
 mod faults;
 mod proxy;
+mod rejected;
 mod volume;
 mod worker;

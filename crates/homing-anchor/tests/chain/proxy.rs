@@ -15,6 +15,8 @@ pub(crate) enum Fail {
     BeforeSend = 1,
     /// The chain has it, the answer is lost.
     AfterSend = 2,
+    /// The node answers that it does not take it.
+    Refuse = 3,
 }
 
 pub(crate) struct Proxy {
@@ -72,7 +74,12 @@ async fn carry(mut stream: TcpStream, chain: u16, fail: Arc<AtomicU8>) -> Option
     if fail == Fail::BeforeSend as u8 {
         return None;
     }
-    let answer = post(chain, &body).await.ok()?;
+    let answer = match fail == Fail::Refuse as u8 {
+        true => {
+            br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"not today"}}"#.to_vec()
+        }
+        false => post(chain, &body).await.ok()?,
+    };
     if fail == Fail::AfterSend as u8 {
         return None;
     }

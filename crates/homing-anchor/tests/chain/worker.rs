@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use homing_anchor::evm::{Account, EvmAnchor, EvmConfig, Finality, KeySource, Mode, deploy};
+use homing_anchor::evm::{Account, EvmAnchor, EvmConfig, Finality, KeySource, Mode, Terms, deploy};
 use homing_anchor::{Anchor, AnchorError, Journal, Point, Round, Update};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -31,7 +31,8 @@ pub(crate) fn key_file(dir: &Path) -> PathBuf {
 
 pub(crate) async fn contract(chain: &Anvil, dir: &Path) -> [u8; 20] {
     let account = Account::open(&KeySource::File(key_file(dir))).unwrap();
-    deploy(&chain.url(), &account, 100 * GWEI).await.unwrap()
+    let terms = Terms { chain_id: CHAIN_ID, max_fee: 100 * GWEI, max_gas: 1_000_000 };
+    deploy(&chain.url(), &account, &terms).await.unwrap().contract
 }
 
 pub(crate) fn config(url: &str, contract: [u8; 20], dir: &Path, mode: Mode) -> EvmConfig {
