@@ -10,11 +10,12 @@
 //! ├── pending                 facts that wait for the witnesses' answer at start
 //! └── lock                    held by the one writer
 //! ```
-//! A batch is acknowledged when its frame is durable: one write, one `fdatasync`. Tiles are written by a
-//! second thread and can be rebuilt; a frame leaves the disk only when its tiles are durable. After a crash
+//! A batch is acknowledged when its frame is durable: one write, one `fdatasync`. Signatures of the next one are
+//! verified meanwhile, on every core. Tiles are written by a third thread and can be rebuilt; a frame leaves the disk only when its tiles are durable. After a crash
 //! the log is the whole frames, and nothing else. [`Log`] writes; [`Reader`] reads the same directory in any
 //! process, with or without a writer. Formats: `homing_core::audit`. Not here: what is logged, witnesses.
 
+mod admission;
 mod export;
 pub mod limits;
 mod log;

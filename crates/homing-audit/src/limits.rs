@@ -15,6 +15,8 @@ pub const BATCH_JOB_ENTRIES_MAX: usize = 1_024;
 pub const SEGMENT_BYTES: u64 = 16 * 1_024 * 1_024;
 /// Calls that wait for the writer; further ones wait to be let in.
 pub const JOBS_MAX: usize = 4_096;
+/// Batches that are verified and wait for the writer.
+pub const BATCHES_WAITING_MAX: usize = 4;
 /// Full tiles that wait to be written: some 85 KiB each. The writer waits when there are more.
 pub const TILES_WAITING_MAX: usize = 32;
 /// Authors in one log: 80 bytes of memory and of each segment per author.

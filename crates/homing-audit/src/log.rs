@@ -18,7 +18,10 @@ use homing_core::audit::{
 };
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::limits::{BATCH_JOB_ENTRIES_MAX, JOBS_MAX, LOG_BYTES_MAX, PENDING_MAX};
+use crate::admission;
+use crate::limits::{
+    BATCH_JOB_ENTRIES_MAX, BATCHES_WAITING_MAX, JOBS_MAX, LOG_BYTES_MAX, PENDING_MAX,
+};
 use crate::pending::{Noted, Pending};
 use crate::tiler::{Tiler, Work, has_block, load_edges};
 use crate::wal::{self, Bad, Batch, Head, Next, Segment};
@@ -97,20 +100,6 @@ impl What {
             What::Verified(entries) => entries.len(),
         }
     }
-
-    /// Signatures that it takes to make or check.
-    pub(crate) fn signatures(&self) -> usize {
-        if matches!(self, What::Verified(_)) { 0 } else { self.len() }
-    }
-
-    /// Bytes of its entries, nearly.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            What::Facts(facts) => facts.len() * 400,
-            What::Unverified(entries) => entries.iter().map(|e| e.bytes().len()).sum(),
-            What::Verified(entries) => entries.iter().map(|e| e.bytes().len()).sum(),
-        }
-    }
 }
 
 pub(crate) enum Job {
@@ -123,7 +112,7 @@ pub(crate) enum Job {
 /// An open log. Dropping it waits for what was handed over.
 pub struct Log {
     jobs: SyncSender<Job>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     dir: PathBuf,
     keys: LogKeys,
     head: SignedNote,
@@ -166,11 +155,13 @@ impl Log {
             told: options.told,
         };
         let (jobs, queue) = mpsc::sync_channel(JOBS_MAX);
-        let run = move || writer.run(&queue);
-        let thread = std::thread::Builder::new().name("audit-log".into()).spawn(run);
-        let thread = Some(thread.map_err(io_error(dir))?);
+        let (admitted, ready) = mpsc::sync_channel(BATCHES_WAITING_MAX);
+        let name = |name: &str| std::thread::Builder::new().name(name.into());
+        let admits = name("audit-admission").spawn(move || admission::run(&queue, &admitted));
+        let writes = name("audit-log").spawn(move || writer.run(&ready));
+        let threads = vec![admits.map_err(io_error(dir))?, writes.map_err(io_error(dir))?];
         let (dir, head) = (dir.to_path_buf(), recovered.head);
-        let log = Self { jobs, thread, dir, keys, head, _lock: lock };
+        let log = Self { jobs, threads, dir, keys, head, _lock: lock };
         if !held {
             log.release();
         }
@@ -250,7 +241,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let _ = self.jobs.send(Job::Stop);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }

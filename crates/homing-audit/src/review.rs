@@ -11,9 +11,11 @@ use homing_core::audit::checkpoint::CheckpointError;
 use homing_core::audit::limits::{TILE_LEVELS_MAX, TILE_WIDTH};
 use homing_core::audit::review::{Fault, Review};
 use homing_core::audit::tiles::{
-    TileKind, parse_bundle, parse_tile, partial_width, subtree, tile_path,
+    TileKind, parse_tile, partial_width, split_bundle, subtree, tile_path,
 };
-use homing_core::audit::{Checkpoint, Hash, NoteKey, PURPOSE_LOG, SignedNote, UnverifiedEntry};
+use homing_core::audit::{
+    Checkpoint, Hash, NoteKey, PURPOSE_LOG, SignedNote, UnverifiedEntry, is_log_of,
+};
 
 use crate::reader::{Cosigned, ReadError, Reader};
 
@@ -37,7 +39,8 @@ impl Source {
         if dir.join("wal").is_dir() {
             return Ok(Self::Live(Box::new(Reader::open(dir)?)));
         }
-        if dir.join("checkpoint").is_file() {
+        // An export of which files are gone is still one: what is missing is told then.
+        if ["checkpoint", "key", "tile"].iter().any(|name| dir.join(name).exists()) {
             return Ok(Self::Exported(dir.to_path_buf()));
         }
         Err(ReadError::Missing { dir: dir.to_path_buf() })
@@ -75,11 +78,16 @@ pub enum ReviewError {
     /// The head is not one of this log.
     #[error("the checkpoint: {0}")]
     Checkpoint(#[from] CheckpointError),
+    /// A head that was seen is not one of this log.
+    #[error("the checkpoint that was seen: {0}")]
+    Seen(#[source] CheckpointError),
     /// The delegation of the log's key does not hold.
     #[error(transparent)]
     Delegation(#[from] DelegationError),
-    /// The delegation speaks of another key.
-    #[error("the delegation is not that of the log's key")]
+    /// The delegation speaks of another key, or of a log named after another identity.
+    #[error(
+        "the delegation is not that of this log: of another key, or under another identity's name"
+    )]
     OtherKey,
     /// A tile of a higher level is not the one that the entries lead to.
     #[error("the tile {path} is not the one of the entries below it, from entry {index} on")]
@@ -97,18 +105,23 @@ pub enum ReviewError {
 /// The first thing that is wrong, by the order of the entries.
 pub fn review(
     source: &mut Source,
-    known: &[Checkpoint],
+    known: &[SignedNote],
     mut progress: impl FnMut(Progress),
 ) -> Result<Reviewed, ReviewError> {
     let (key, note) = source.head()?;
     let owner = source.owner(&key)?;
     let head = Checkpoint::verify(&note, &key)?;
-    let mut known = known.to_vec();
+    let known = known.iter().map(|note| Checkpoint::verify(note, &key));
+    let mut known = known.collect::<Result<Vec<_>, _>>().map_err(ReviewError::Seen)?;
     known.extend(source.cosigned_head(&key)?);
     let review = Review::new(&head.origin, &known);
     let checked = Signatures::start();
     let mut levels = Levels::default();
     let entries = walk(source, &head, review, &checked, &mut levels, &mut progress);
+    let entries = entries.map_err(|error| match error {
+        ReviewError::Fault(fault) => moved(source, fault, head.size).into(),
+        other => other,
+    });
     // The fault that comes first is told, whichever thread found it.
     match (checked.finish(), entries) {
         (Some(bad), Err(ReviewError::Fault(fault))) => {
@@ -137,16 +150,30 @@ fn walk(
         let Some(entries) = source.entries(n, width)? else { break };
         let tile = source.leaves(n, width)?;
         let first = review.size();
-        let mut block = Vec::with_capacity(entries.len());
-        let mut leaves = Vec::with_capacity(entries.len());
-        for (at, entry) in entries.iter().enumerate() {
+        let mut block = Vec::with_capacity(entries.whole.len());
+        let mut leaves = Vec::with_capacity(entries.whole.len());
+        let mut fault = None;
+        for (at, entry) in entries.whole.iter().enumerate() {
             let leaf = tile.as_ref().and_then(|tile| tile.get(at).copied());
-            let taken = review.take(entry, leaf)?;
+            match review.take(entry, leaf) {
+                Ok(taken) => block.push(taken),
+                Err(found) => {
+                    fault = Some(found);
+                    break;
+                }
+            }
             leaves.push(Hash::leaf(entry));
-            block.push(taken);
         }
         let short = (block.len() as u64) < width;
+        // Also before a fault: a signature that is wrong further ahead comes first.
         checked.check(first, block);
+        if let Some(fault) = fault {
+            return Err(fault.into());
+        }
+        if let Some(file) = entries.cut {
+            let what = format!("entry {} is cut off, or its length was changed", review.size());
+            return Err(ReadError::Damaged { file, what }.into());
+        }
         levels.push(&leaves);
         progress(Progress { entries: review.size(), of: head.size });
         if short {
@@ -154,6 +181,34 @@ fn walk(
         }
     }
     Ok(review.finish(head)?)
+}
+
+/// What is missing at its place and stands further ahead was not dropped.
+fn moved(source: &mut Source, fault: Fault, size: u64) -> Fault {
+    let Fault::Missing { index, expected, got } = fault else { return fault };
+    let blocks = index / TILE_WIDTH..size.div_ceil(TILE_WIDTH);
+    let mut author = None;
+    for n in blocks {
+        let width = (size - n * TILE_WIDTH).min(TILE_WIDTH);
+        let Ok(Some(block)) = source.entries(n, width) else { break };
+        let from = usize::try_from(index.saturating_sub(n * TILE_WIDTH)).unwrap_or(usize::MAX);
+        for bytes in block.whole.iter().skip(from) {
+            let Ok(entry) = UnverifiedEntry::parse(bytes).and_then(UnverifiedEntry::verify) else {
+                continue;
+            };
+            if *author.get_or_insert(entry.author) == entry.author && entry.sequence == expected {
+                return Fault::OutOfOrder { index, expected, got };
+            }
+        }
+    }
+    fault
+}
+
+/// The entries of a bundle.
+struct Block {
+    whole: Vec<Vec<u8>>,
+    /// The file, if something follows them that is no entry.
+    cut: Option<PathBuf>,
 }
 
 fn entry_of(fault: &Fault) -> Option<u64> {
@@ -269,7 +324,9 @@ impl Source {
     fn head(&self) -> Result<(NoteKey, SignedNote), ReviewError> {
         let text = |name: &str| {
             let path = self.dir().join(name);
-            std::fs::read_to_string(&path).map_err(|source| ReadError::Io { path, source })
+            let bytes = read(&path)?.ok_or_else(|| missing(&path))?;
+            let what = "no text".to_owned();
+            String::from_utf8(bytes).map_err(|_| ReadError::Damaged { file: path, what })
         };
         let damaged =
             |name: &str, what: String| ReadError::Damaged { file: self.dir().join(name), what };
@@ -288,10 +345,14 @@ impl Source {
 
     fn owner(&self, key: &NoteKey) -> Result<NodeId, ReviewError> {
         let path = self.dir().join("delegation");
-        let bytes = std::fs::read(&path).map_err(|source| ReadError::Io { path, source })?;
+        let bytes = read(&path)?.ok_or_else(|| missing(&path))?;
         let said = Delegation::verify(&bytes)?;
         let same = said.key == key.key && said.name == key.name && said.purpose == PURPOSE_LOG;
-        if same { Ok(said.identity.node_id()) } else { Err(ReviewError::OtherKey) }
+        if same && is_log_of(&said.name, &said.identity.node_id()) {
+            Ok(said.identity.node_id())
+        } else {
+            Err(ReviewError::OtherKey)
+        }
     }
 
     /// The head that witnesses saw last: the log must hold it.
@@ -304,22 +365,20 @@ impl Source {
         Ok(Some(Checkpoint::verify(&note, key)?))
     }
 
-    fn entries(&mut self, n: u64, width: u64) -> Result<Option<Vec<Vec<u8>>>, ReviewError> {
+    fn entries(&mut self, n: u64, width: u64) -> Result<Option<Block>, ReviewError> {
         let dir = match self {
             Self::Live(reader) => {
                 let mut block = reader.block(n)?;
                 block.truncate(usize::try_from(width).unwrap_or(usize::MAX));
-                return Ok(Some(block));
+                return Ok(Some(Block { whole: block, cut: None }));
             }
             Self::Exported(dir) => dir,
         };
         let path = dir.join(tile_path(TileKind::Entries, n, width));
         let Some(bytes) = read(&path)? else { return Ok(None) };
-        let entries = parse_bundle(&bytes).ok_or_else(|| ReadError::Damaged {
-            file: path.clone(),
-            what: format!("ends inside an entry, after entry {}", n * TILE_WIDTH),
-        })?;
-        Ok(Some(entries.into_iter().map(<[u8]>::to_vec).collect()))
+        let (entries, rest) = split_bundle(&bytes);
+        let whole = entries.into_iter().map(<[u8]>::to_vec).collect();
+        Ok(Some(Block { whole, cut: (!rest.is_empty()).then_some(path) }))
     }
 
     fn leaves(&self, n: u64, width: u64) -> Result<Option<Vec<Hash>>, ReviewError> {
@@ -336,13 +395,16 @@ impl Source {
         }
         let path = self.dir().join(tile_path(TileKind::Hashes(level), n, width));
         let Some(bytes) = read(&path)? else {
-            let source = io::Error::from(io::ErrorKind::NotFound);
-            return if live { Ok(None) } else { Err(ReadError::Io { path, source }.into()) };
+            return if live { Ok(None) } else { Err(missing(&path).into()) };
         };
         let hashes = parse_tile(&bytes)
             .ok_or_else(|| ReadError::Damaged { file: path, what: "not whole hashes".into() })?;
         Ok(Some(hashes))
     }
+}
+
+fn missing(path: &Path) -> ReadError {
+    ReadError::Damaged { file: path.to_path_buf(), what: "it is missing".into() }
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {

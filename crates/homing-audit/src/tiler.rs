@@ -105,8 +105,12 @@ fn write(dir: &Path, kind: TileKind, n: u64, bytes: &[u8]) -> io::Result<PathBuf
     Ok(path)
 }
 
-/// Makes files and the directories that name them durable.
+/// Makes files and the directories that name them durable. Every file is on its way to the disk before the first
+/// is waited for: they share a few commits of the file system instead of taking one each from the writer.
 fn sync_all(dir: &Path, files: &[PathBuf]) -> io::Result<()> {
+    for path in files {
+        hasten(&File::open(path)?);
+    }
     let mut dirs = BTreeSet::new();
     for path in files {
         File::open(path)?.sync_all()?;
@@ -115,6 +119,16 @@ fn sync_all(dir: &Path, files: &[PathBuf]) -> io::Result<()> {
     }
     dirs.iter().try_for_each(|dir| File::open(dir)?.sync_all())
 }
+
+/// Begins to write a file to the disk. Only advice: where it is not taken, the sync does it all.
+#[cfg(target_os = "linux")]
+fn hasten(file: &File) {
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hasten(_: &File) {}
 
 /// The full tile of hashes, if it lies on disk whole.
 pub(crate) fn read_tile(dir: &Path, level: u8, n: u64) -> io::Result<Option<Vec<Hash>>> {

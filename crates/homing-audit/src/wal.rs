@@ -92,16 +92,41 @@ pub(crate) fn batch_payload<'e>(
     entries: impl ExactSizeIterator<Item = &'e [u8]>,
     checkpoint: &SignedNote,
 ) -> Vec<u8> {
-    let mut payload = first.to_be_bytes().to_vec();
+    let mut payload = Vec::new();
+    push_batch(&mut payload, first, entries, checkpoint);
+    payload
+}
+
+fn push_batch<'e>(
+    out: &mut Vec<u8>,
+    first: u64,
+    entries: impl ExactSizeIterator<Item = &'e [u8]>,
+    checkpoint: &SignedNote,
+) {
+    out.extend(first.to_be_bytes());
     let count = u32::try_from(entries.len()).expect("a batch is within its limit");
-    payload.extend(count.to_be_bytes());
+    out.extend(count.to_be_bytes());
     for entry in entries {
-        homing_core::audit::tiles::push_entry(&mut payload, entry);
+        homing_core::audit::tiles::push_entry(out, entry);
     }
     let note = checkpoint.to_string();
-    payload.extend(u16::try_from(note.len()).expect("a note is within its limit").to_be_bytes());
-    payload.extend(note.as_bytes());
-    payload
+    out.extend(u16::try_from(note.len()).expect("a note is within its limit").to_be_bytes());
+    out.extend(note.as_bytes());
+}
+
+/// The frame of a batch: its payload is written once, and hashed where it stands.
+pub(crate) fn batch_frame<'e>(
+    first: u64,
+    entries: impl ExactSizeIterator<Item = &'e [u8]>,
+    checkpoint: &SignedNote,
+) -> Vec<u8> {
+    let mut frame = vec![0; FRAME_HEAD];
+    push_batch(&mut frame, first, entries, checkpoint);
+    let (head, payload) = frame.split_at_mut(FRAME_HEAD);
+    let len = u32::try_from(payload.len()).expect("a frame is within its limit");
+    head[..4].copy_from_slice(&len.to_be_bytes());
+    head[4..].copy_from_slice(&Hash::digest(payload).0[..8]);
+    frame
 }
 
 fn head_payload(head: &Head) -> Vec<u8> {

@@ -1,9 +1,10 @@
 //! The one thread that appends: it gathers what waits, signs and checks it, and makes it durable at once.
 //!
 //! ```text
-//! jobs ─► batch ─► sign facts, verify signatures, chain, hash ─► sign the checkpoint
-//!                                ─► one frame, one fdatasync ─► acknowledge ─► full tiles to the second thread
+//! what was admitted ─► batch ─► sign facts, chain, hash ─► sign the checkpoint
+//!                                ─► one frame, one fdatasync ─► acknowledge ─► full tiles to another thread
 //! ```
+//! While it waits for the disk, `admission` verifies what comes next.
 //! The first failed write ends the log: nothing is acknowledged any more until it is opened again.
 
 use std::fs::File;
@@ -16,13 +17,12 @@ use homing_core::audit::limits::TILE_WIDTH;
 use homing_core::audit::review::{Chains, Fault};
 use homing_core::audit::tiles::{Edges, Tile, push_entry};
 use homing_core::audit::{
-    Checkpoint, Entry, EntryError, Hash, NoteSigner, SignedEntry, SignedNote, UnverifiedEntry,
+    Checkpoint, Entry, EntryError, Hash, NoteSigner, SignedEntry, SignedNote,
 };
 
-use crate::limits::{
-    AUTHORS_MAX, BATCH_ENTRIES_MAX, BATCH_VERIFIED_MAX, ENTRY_OVERHEAD_BYTES, SEGMENT_BYTES,
-};
-use crate::log::{Ack, Job, Reply, What};
+use crate::admission::{Admitted, Ready};
+use crate::limits::{AUTHORS_MAX, BATCH_VERIFIED_MAX, ENTRY_OVERHEAD_BYTES, SEGMENT_BYTES};
+use crate::log::{Ack, Reply};
 use crate::pending::{Noted, Pending};
 use crate::tiler::{Tiler, Work};
 use crate::wal::{self, Head};
@@ -140,70 +140,72 @@ struct Taken {
     count: u64,
 }
 
+/// An entry that continues its author's chain.
+struct Chained {
+    entry: SignedEntry,
+    leaf: Hash,
+}
+
 /// A batch in the making: nothing of it is in the log before its frame is durable.
 #[derive(Default)]
 struct Draft {
-    entries: Vec<SignedEntry>,
+    entries: Vec<Chained>,
     taken: Vec<Taken>,
 }
 
 impl Writer {
-    pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
-            if self.serve(job, jobs).is_break() {
+    pub(crate) fn run(mut self, admitted: &Receiver<Vec<Admitted>>) {
+        while let Ok(some) = admitted.recv() {
+            let mut draft = Draft::default();
+            let mut next = Some(some);
+            let mut stop = false;
+            while let Some(some) = next.take() {
+                stop = self.serve(&mut draft, some);
+                if stop || draft.entries.len() >= BATCH_VERIFIED_MAX {
+                    break;
+                }
+                next = admitted.try_recv().ok();
+            }
+            self.commit(&mut draft);
+            if stop {
                 return;
             }
         }
     }
 
-    fn serve(&mut self, job: Job, jobs: &Receiver<Job>) -> std::ops::ControlFlow<()> {
-        let mut draft = Draft::default();
-        let (mut next, mut signatures) = (Some(job), 0);
-        let mut stop = false;
-        while let Some(job) = next.take() {
-            match job {
-                Job::Append { what, reply } => {
-                    signatures += self.admit(&mut draft, what, reply);
-                    let full = draft.entries.len() >= BATCH_VERIFIED_MAX;
-                    if full || signatures >= BATCH_ENTRIES_MAX {
-                        break;
-                    }
+    /// Takes what was admitted into the batch; `true`: it is the end.
+    fn serve(&mut self, draft: &mut Draft, admitted: Vec<Admitted>) -> bool {
+        for one in admitted {
+            match one {
+                Admitted::Append { what, reply } => self.admit(draft, what, reply),
+                Admitted::Release => {
+                    self.commit(draft);
+                    self.release(draft);
                 }
-                Job::Release => {
-                    self.commit(&mut draft);
-                    self.release(&mut draft);
-                }
-                Job::Refuse(why) => {
-                    self.commit(&mut draft);
+                Admitted::Refuse(why) => {
+                    self.commit(draft);
                     self.gate = Gate::Refused(why);
                 }
-                Job::Stop => stop = true,
+                Admitted::Stop => return true,
             }
-            if stop {
-                break;
-            }
-            next = jobs.try_recv().ok();
         }
-        self.commit(&mut draft);
-        if stop { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+        false
     }
 
-    /// Takes a job into the batch or answers it at once; returns how many signatures it cost.
-    fn admit(&mut self, draft: &mut Draft, what: What, reply: Reply) -> usize {
-        let cost = what.signatures();
+    /// Takes a call into the batch, or answers it at once.
+    fn admit(&mut self, draft: &mut Draft, what: Ready, reply: Reply) {
         match self.take(draft, what) {
             Ok(Some((first, count))) => draft.taken.push(Taken { reply, first, count }),
             Ok(None) => reply(Ok(Ack { first: None, size: self.edges.size() })),
             Err(error) => reply(Err(error)),
         }
-        cost
     }
 
-    fn take(&mut self, draft: &mut Draft, what: What) -> Result<Option<(u64, u64)>, LogError> {
+    fn take(&mut self, draft: &mut Draft, what: Ready) -> Result<Option<(u64, u64)>, LogError> {
         let what = match (&self.gate, what) {
             (Gate::Open, what) => what,
             (Gate::Failed(why), _) => return Err(LogError::Failed { why: why.clone() }),
-            (Gate::Held | Gate::Refused(_), What::Facts(facts)) => return self.keep(facts),
+            (Gate::Held | Gate::Refused(_), Ready::Facts(facts)) => return self.keep(facts),
             (Gate::Held, _) => return Err(LogError::Held),
             (Gate::Refused(why), _) => return Err(LogError::Refused { why: why.clone() }),
         };
@@ -213,9 +215,8 @@ impl Writer {
         }
         let first = self.edges.size() + draft.entries.len() as u64;
         let entries = match what {
-            What::Facts(facts) => self.sign_all(first, facts)?,
-            What::Unverified(entries) => self.chain_all(first, verify_all(entries)?)?,
-            What::Verified(entries) => self.chain_all(first, entries)?,
+            Ready::Facts(facts) => self.sign_all(first, facts)?,
+            Ready::Verified(entries) => self.chain_all(first, entries)?,
         };
         let count = entries.len() as u64;
         draft.entries.extend(entries);
@@ -235,7 +236,7 @@ impl Writer {
     }
 
     /// Signs facts as the next entries of the log's own identity. Its time never falls.
-    fn sign_all(&mut self, first: u64, facts: Vec<Noted>) -> Result<Vec<SignedEntry>, LogError> {
+    fn sign_all(&mut self, first: u64, facts: Vec<Noted>) -> Result<Vec<Chained>, LogError> {
         for noted in &facts {
             noted.fact.check()?;
         }
@@ -252,8 +253,9 @@ impl Writer {
                 fact: noted.fact,
             };
             let entry = entry.sign(&self.identity)?;
-            self.chains.take(index, &entry, entry.leaf())?;
-            signed.push(entry);
+            let leaf = entry.leaf();
+            self.chains.take(index, &entry, leaf)?;
+            signed.push(Chained { entry, leaf });
         }
         Ok(signed)
     }
@@ -263,35 +265,49 @@ impl Writer {
         &mut self,
         first: u64,
         entries: Vec<SignedEntry>,
-    ) -> Result<Vec<SignedEntry>, LogError> {
-        let mut undo = Vec::new();
-        for (index, entry) in (first..).zip(&entries) {
-            let before = self.chains.last(&entry.author);
-            let taken = if entry.log != self.origin {
-                Err(LogError::Chain(Fault::OtherLog { index }))
-            } else if before.is_none() && self.chains.authors().len() >= AUTHORS_MAX {
-                Err(LogError::Authors)
-            } else {
-                self.chains.take(index, entry, entry.leaf()).map_err(LogError::Chain)
-            };
-            let taken = taken.map(|()| undo.push((entry.author, before)));
-            if let Err(error) = taken {
+    ) -> Result<Vec<Chained>, LogError> {
+        let mut undo = Vec::with_capacity(entries.len());
+        let mut chained = Vec::with_capacity(entries.len());
+        for (index, entry) in (first..).zip(entries) {
+            let (author, leaf) = (entry.author, entry.leaf());
+            let before = self.chains.last(&author);
+            if let Err(error) = self.chain(index, &entry, leaf, before.is_none()) {
                 for (author, before) in undo.into_iter().rev() {
                     self.chains.set(author, before);
                 }
                 return Err(error);
             }
+            undo.push((author, before));
+            chained.push(Chained { entry, leaf });
         }
-        Ok(entries)
+        Ok(chained)
+    }
+
+    fn chain(
+        &mut self,
+        index: u64,
+        entry: &SignedEntry,
+        leaf: Hash,
+        is_new: bool,
+    ) -> Result<(), LogError> {
+        if entry.log != self.origin {
+            return Err(LogError::Chain(Fault::OtherLog { index }));
+        }
+        if is_new && self.chains.authors().len() >= AUTHORS_MAX {
+            return Err(LogError::Authors);
+        }
+        self.chains.take(index, entry, leaf).map_err(LogError::Chain)
     }
 
     /// Makes the batch durable, acknowledges it and hands full tiles over.
     fn commit(&mut self, draft: &mut Draft) {
         let Draft { entries, taken } = std::mem::take(draft);
         if entries.is_empty() {
+            let size = self.edges.size();
+            taken.into_iter().for_each(|taken| (taken.reply)(Ok(Ack { first: None, size })));
             return;
         }
-        match self.append(&entries) {
+        match self.append(entries) {
             Ok(()) => {
                 let size = self.edges.size();
                 for Taken { reply, first, count } in taken {
@@ -310,23 +326,22 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, entries: &[SignedEntry]) -> io::Result<()> {
+    fn append(&mut self, entries: Vec<Chained>) -> io::Result<()> {
         let first = self.edges.size();
         let mut full = Vec::new();
-        for entry in entries {
-            self.edges.push(entry.leaf(), &mut full);
+        for chained in &entries {
+            self.edges.push(chained.leaf, &mut full);
         }
         let root = self.edges.frontier().root();
         let origin = &self.signer.key().name;
         self.head = Checkpoint::new(origin, self.edges.size(), root).sign(&self.signer);
-        let payload = wal::batch_payload(first, entries.iter().map(|e| e.bytes()), &self.head);
-        let mut frame = Vec::with_capacity(payload.len() + 12);
-        wal::push_frame(&mut frame, &payload);
+        let bytes = entries.iter().map(|chained| chained.entry.bytes());
+        let frame = wal::batch_frame(first, bytes, &self.head);
         self.file.write_all(&frame)?;
         self.file.sync_data()?;
         self.segment_bytes += frame.len() as u64;
-        for entry in entries {
-            self.tail.push(entry.bytes().to_vec());
+        for chained in entries {
+            self.tail.push(chained.entry.into_bytes());
             self.hand_block(&mut full)?;
         }
         if self.segment_bytes > SEGMENT_BYTES { self.rotate() } else { Ok(()) }
@@ -370,7 +385,7 @@ impl Writer {
             return;
         }
         // What cannot be logged, on a full disk say, waits on.
-        match self.take(draft, What::Facts(facts)) {
+        match self.take(draft, Ready::Facts(facts)) {
             Ok(taken) => draft.taken.extend(taken.map(|(first, count)| Taken {
                 reply: Box::new(|_| {}),
                 first,
@@ -386,38 +401,6 @@ impl Writer {
             tracing::warn!(%error, "the file of pending facts cannot be removed");
         }
     }
-}
-
-/// Verifies signatures, strictly, on every core.
-pub(crate) fn verify_all(entries: Vec<UnverifiedEntry>) -> Result<Vec<SignedEntry>, EntryError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = entries.len().div_ceil(cores).max(16);
-    if entries.len() <= share {
-        return entries.into_iter().map(UnverifiedEntry::verify).collect();
-    }
-    let mut shares: Vec<Vec<UnverifiedEntry>> = Vec::new();
-    let mut rest = entries.into_iter().peekable();
-    while rest.peek().is_some() {
-        shares.push(rest.by_ref().take(share).collect());
-    }
-    let verify = |share: Vec<UnverifiedEntry>| {
-        share.into_iter().map(UnverifiedEntry::verify).collect::<Result<Vec<_>, _>>()
-    };
-    let verified = std::thread::scope(|scope| {
-        let mine = shares.pop().unwrap_or_default();
-        let others: Vec<_> =
-            shares.into_iter().map(|share| scope.spawn(move || verify(share))).collect();
-        let mine = verify(mine);
-        let mut all: Vec<_> =
-            others.into_iter().map(|t| t.join().expect("verification does not panic")).collect();
-        all.push(mine);
-        all
-    });
-    let mut all = Vec::new();
-    for share in verified {
-        all.extend(share?);
-    }
-    Ok(all)
 }
 
 /// The directory of the log, for messages.

@@ -5,5 +5,6 @@
 mod crash;
 mod following;
 mod foreign;
+mod pending;
 mod support;
 mod tampering;

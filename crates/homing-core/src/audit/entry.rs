@@ -350,6 +350,12 @@ impl SignedEntry {
         &self.bytes
     }
 
+    /// The signed bytes, and nothing else of it.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Its leaf.
     #[must_use]
     pub fn leaf(&self) -> Hash {

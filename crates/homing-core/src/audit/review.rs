@@ -112,21 +112,35 @@ impl Review {
         let index = self.frontier.size();
         let entry = UnverifiedEntry::parse(bytes);
         let entry = entry.map_err(|source| Fault::Entry { index, source })?;
-        if entry.claimed().log != self.log {
-            return Err(Fault::OtherLog { index });
-        }
         let leaf = Hash::leaf(bytes);
-        if tile.is_some_and(|tile| tile != leaf) && entry.clone().verify().is_err() {
-            let source = EntryError::Signature { author: entry.claimed().author };
-            return Err(Fault::Entry { index, source });
-        }
-        self.chains.take(index, entry.claimed(), leaf)?;
-        if let Some(expected) = tile.filter(|tile| *tile != leaf) {
-            return Err(Fault::Leaf { index, got: leaf, expected });
+        if let Err(fault) = self.place(index, entry.claimed(), leaf, tile) {
+            // Of an entry that its author did not sign like this, nothing else is true.
+            return Err(match entry.verify() {
+                Err(source) => Fault::Entry { index, source },
+                Ok(_) => fault,
+            });
         }
         self.frontier.push(leaf);
         self.compare()?;
         Ok(entry)
+    }
+
+    /// Whether the entry is of this log, follows its author's last one, and is the one in the tree.
+    fn place(
+        &mut self,
+        index: u64,
+        entry: &Entry,
+        leaf: Hash,
+        tile: Option<Hash>,
+    ) -> Result<(), Fault> {
+        if entry.log != self.log {
+            return Err(Fault::OtherLog { index });
+        }
+        self.chains.take(index, entry, leaf)?;
+        match tile.filter(|tile| *tile != leaf) {
+            Some(expected) => Err(Fault::Leaf { index, got: leaf, expected }),
+            None => Ok(()),
+        }
     }
 
     fn compare(&self) -> Result<(), Fault> {

@@ -156,18 +156,25 @@ pub fn push_entry(bundle: &mut Vec<u8>, entry: &[u8]) {
 
 /// The entries in the bytes of a bundle; `None` when they end inside an entry or are more than 256.
 #[must_use]
-pub fn parse_bundle(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+pub fn parse_bundle(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let (entries, rest) = split_bundle(bytes);
+    (rest.is_empty() && entries.len() as u64 <= TILE_WIDTH).then_some(entries)
+}
+
+/// The whole entries at the beginning of a bundle, at most one more than it may have, and what is left.
+#[must_use]
+pub fn split_bundle(mut bytes: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let mut entries = Vec::new();
-    while !bytes.is_empty() {
-        let (len, rest) = bytes.split_first_chunk::<2>()?;
-        let (entry, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    while entries.len() as u64 <= TILE_WIDTH {
+        let Some((len, rest)) = bytes.split_first_chunk::<2>() else { break };
+        let Some((entry, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
+        else {
+            break;
+        };
         entries.push(entry);
         bytes = rest;
-        if entries.len() as u64 > TILE_WIDTH {
-            return None;
-        }
     }
-    Some(entries)
+    (entries, bytes)
 }
 
 #[cfg(test)]
