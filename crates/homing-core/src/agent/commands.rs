@@ -48,6 +48,7 @@ impl Agent {
             Command::SetServices(services) => self.set_services(services),
             Command::SetCard(card) => self.set_card(card),
             Command::Offer { record } => self.offer(now, *record),
+            Command::Cosign(submission) => Ok(self.cosign_for_registry(now, &submission)),
             Command::Messages(command) => self.on_message_command(now, command),
             Command::NetworkChanged => {
                 self.probe_all(now);

@@ -8,8 +8,8 @@ use homing_base::{NodeId, Now};
 use super::Agent;
 use crate::audit::Hash;
 use crate::audit::entry::{EvidenceVerdict, Fact};
-use crate::audit::witness::{Fork, WitnessOutput, Word};
-use crate::io::{Event, LinkId, LogNews, LogOrder, Output, Write};
+use crate::audit::witness::{Fork, Submission, WitnessOutput, Word};
+use crate::io::{Answer, Event, LinkId, LogNews, LogOrder, Output, Write};
 use crate::message::Message;
 
 impl Agent {
@@ -21,6 +21,14 @@ impl Agent {
         }
         self.pump_witness(now);
         self.dirty = true;
+    }
+
+    /// A head that came over HTTP. The cosignature is answered behind the write that keeps the head.
+    pub(super) fn cosign_for_registry(&mut self, now: Now, submission: &Submission) -> Answer {
+        let cosigned = self.witness.cosign(now, submission).map(Box::new);
+        self.pump_witness(now);
+        self.dirty = true;
+        Answer::Cosigned(cosigned)
     }
 
     pub(super) fn on_audit_word(&mut self, now: Now, id: LinkId, peer: NodeId, bytes: &[u8]) {

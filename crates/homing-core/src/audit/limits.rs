@@ -23,6 +23,10 @@ pub const ANCHORS_MAX: usize = 16;
 pub const LOGS_WITNESSED_MAX: usize = 1_024;
 /// Of them, logs of one identity: a log that was lost is followed by another one.
 pub const LOGS_PER_OWNER_MAX: usize = 8;
+/// Heads of one log that are remembered, to compare what others saw: with those of the other logs at most some 20 MB.
+pub const HEADS_SEEN_MAX: usize = 32;
+/// Heads that a peer is told of when it comes.
+pub const HEADS_TOLD_MAX: usize = 16;
 /// Forked logs whose evidence is kept.
 pub const FORKS_MAX: usize = 64;
 

@@ -22,6 +22,7 @@ pub mod proof;
 pub mod review;
 pub mod tiles;
 pub mod tree;
+mod watch;
 pub mod witness;
 mod word;
 

@@ -7,11 +7,14 @@
 //!   Submit {head, old, proof}     ──────────►    consistent with what it holds? then durable, then
 //!                                 ◄──────────  Cosigned {line}, else Known {what it holds}
 //!   Fork {two heads of one log}   ◄─────────►    to every trusted peer, once
+//!                       other trusted peers ◄──  Seen {the head}: who was shown another one says so
 //! ```
 //! The witness does what C2SP tlog-witness asks of one, over the mesh. A log is known by the delegation of
 //! its key, and submitted by its owner alone. Two signed heads of one size with different roots prove a fork
 //! by themselves: whoever sees them keeps both. A log whose witness knows a longer history than its owner is a
 //! log restored from an old copy; its owner must not sign. Not here: links, trust, and where proofs come from.
+
+mod cosigning;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -19,12 +22,13 @@ use std::time::Duration;
 use homing_base::derived::Delegation;
 use homing_base::{IdentityKey, Mono, NodeId, Now, Wall};
 
+pub use self::cosigning::{TELL_DELAY, Uncosigned};
 use super::checkpoint::{Checkpoint, Cosignature};
-use super::limits::{FORKS_MAX, LOGS_PER_OWNER_MAX, LOGS_WITNESSED_MAX, PROOF_HASHES_MAX};
+use super::limits::HEADS_TOLD_MAX;
 use super::note::{KeyType, NoteKey, NoteSignature, NoteSigner, SignedNote};
 use super::proof::Consistency;
-use super::tree::Hash;
-pub use super::word::{Cosigned, Fork, Submission, Word};
+use super::watch::Watch;
+pub use super::word::{Cosigned, Fork, Seen, Submission, Word};
 use super::{PURPOSE_COSIGNER, PURPOSE_LOG, cosigner_name, is_log_of};
 
 /// How long a log waits at start for the witnesses that it can reach.
@@ -136,6 +140,9 @@ pub struct Witness {
     own: Option<Own>,
     up: BTreeMap<NodeId, ()>,
     logs: BTreeMap<String, Log>,
+    watch: Watch,
+    /// When peers hear of the heads that were cosigned since.
+    tell_at: Option<Mono>,
     forks: Vec<Fork>,
     outputs: VecDeque<WitnessOutput>,
 }
@@ -157,9 +164,13 @@ impl Witness {
             let head = read_head(&held.note, &key)?.1;
             Some((head.origin.clone(), Log { key, owner, held, head }))
         };
-        let logs = held.into_iter().filter_map(read).collect();
+        let logs: BTreeMap<String, Log> = held.into_iter().filter_map(read).collect();
+        let mut watch = Watch::default();
+        for log in logs.values() {
+            watch.see(log.owner, &log.held.delegation, &log.head, &log.held.note);
+        }
         let (own, up, outputs) = (None, BTreeMap::new(), VecDeque::new());
-        Self { me, cosigner, delegation, own, up, logs, forks, outputs }
+        Self { me, cosigner, delegation, own, up, logs, watch, tell_at: None, forks, outputs }
     }
 
     /// The own log was opened at this head. It signs nothing before [`WitnessOutput::Release`].
@@ -201,6 +212,11 @@ impl Witness {
             for fork in self.forks.clone() {
                 self.outputs.push_back(WitnessOutput::Send(peer, Word::Fork(fork)));
             }
+            let held = self.logs.keys().filter_map(|origin| self.watch.newest(origin));
+            let others = held.filter(|(owner, _)| *owner != peer).take(HEADS_TOLD_MAX);
+            for (_, seen) in others.collect::<Vec<_>>() {
+                self.outputs.push_back(WitnessOutput::Send(peer, Word::Seen(seen)));
+            }
         }
     }
 
@@ -232,6 +248,10 @@ impl Witness {
     /// When [`Witness::wake`] has something to do.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Mono> {
+        self.own_wakeup().into_iter().chain(self.tell_at).min()
+    }
+
+    fn own_wakeup(&self) -> Option<Mono> {
         let own = self.own.as_ref()?;
         match own.gate {
             Gate::Asking { until } => Some(until),
@@ -246,6 +266,10 @@ impl Witness {
 
     /// Time went by.
     pub fn wake(&mut self, now: Now) {
+        if self.tell_at.is_some_and(|at| at <= now.mono) {
+            self.tell_at = None;
+            self.tell_seen();
+        }
         let Some(own) = &mut self.own else { return };
         if matches!(own.gate, Gate::Asking { until } if until <= now.mono) {
             self.release(now);
@@ -321,6 +345,7 @@ impl Witness {
             Word::Submit(submission) => self.on_submit(now, from, &submission),
             Word::Cosigned(cosigned) => self.on_cosigned(now, from, &cosigned),
             Word::Fork(fork) => self.on_fork(fork),
+            Word::Seen(seen) => self.on_seen(&seen),
         }
     }
 
@@ -377,49 +402,6 @@ impl Witness {
         }
     }
 
-    fn on_submit(&mut self, now: Now, from: NodeId, submission: &Submission) {
-        let Some((owner, key)) = read_log(&submission.delegation) else { return };
-        let Some((note, head)) = read_head(&submission.note, &key) else { return };
-        if owner != from || submission.proof.len() > PROOF_HASHES_MAX {
-            return;
-        }
-        let held = self.logs.get(&head.origin).filter(|log| log.key == key);
-        if held.is_none() && !self.has_room(owner) {
-            return;
-        }
-        let empty = Checkpoint::new(&head.origin, 0, Hash::empty());
-        let before = held.map_or(&empty, |log| &log.head);
-        if before.size == head.size && before.root != head.root {
-            let first = held.map(|log| log.held.note.clone()).unwrap_or_default();
-            let delegation = submission.delegation.clone();
-            self.keep_fork(Fork { delegation, first, second: submission.note.clone() });
-            return self.on_ask(from, head.origin);
-        }
-        let proof = Consistency { old: submission.old, path: submission.proof.clone() };
-        if submission.old != before.size || !proof.proves(before, &head) {
-            return self.on_ask(from, head.origin);
-        }
-        let time = now.wall.0 / 1_000;
-        let line = Cosignature::sign(&note.text, &self.cosigner, time).line;
-        let held =
-            Held { delegation: submission.delegation.clone(), note: submission.note.clone() };
-        let origin = head.origin.clone();
-        let write = WitnessWrite::Head { origin: origin.clone(), held: held.clone() };
-        self.outputs.push_back(WitnessOutput::Persist(write));
-        self.logs.insert(origin, Log { key, owner, held, head });
-        let cosigned = Cosigned {
-            text: note.text,
-            line: line.to_string(),
-            delegation: self.delegation.bytes().to_vec(),
-        };
-        self.outputs.push_back(WitnessOutput::Send(from, Word::Cosigned(cosigned)));
-    }
-
-    fn has_room(&self, owner: NodeId) -> bool {
-        let same = self.logs.values().filter(|log| log.owner == owner).count();
-        self.logs.len() < LOGS_WITNESSED_MAX && same < LOGS_PER_OWNER_MAX
-    }
-
     fn on_cosigned(&mut self, now: Now, from: NodeId, cosigned: &Cosigned) {
         let Some(own) = &mut self.own else { return };
         let Ok(head) = Checkpoint::parse(&cosigned.text) else { return };
@@ -453,32 +435,6 @@ impl Witness {
         note.signatures.extend(own.collected.2.values().map(|(line, _)| line.clone()));
         let delegations = own.collected.2.values().map(|(_, said)| said.clone()).collect();
         self.outputs.push_back(WitnessOutput::Cosigned(note, delegations));
-    }
-
-    /// Evidence about identities that nobody here knows would fill the list for those that matter.
-    fn on_fork(&mut self, fork: Fork) {
-        let Some((owner, _)) = proves_fork(&fork) else { return };
-        let known = owner == self.me
-            || self.up.contains_key(&owner)
-            || self.logs.values().any(|log| log.owner == owner);
-        if known {
-            self.keep_fork(fork);
-        }
-    }
-
-    /// Keeps evidence, once per owner, and tells everybody.
-    fn keep_fork(&mut self, fork: Fork) {
-        let Some((owner, _)) = proves_fork(&fork) else { return };
-        let known = self.forks.iter().filter_map(proves_fork).any(|(known, _)| known == owner);
-        if known || self.forks.len() >= FORKS_MAX {
-            return;
-        }
-        self.forks.push(fork.clone());
-        self.outputs.push_back(WitnessOutput::Persist(WitnessWrite::Fork(fork.clone())));
-        self.outputs.push_back(WitnessOutput::Forked(owner, fork.clone()));
-        for peer in self.up.keys() {
-            self.outputs.push_back(WitnessOutput::Send(*peer, Word::Fork(fork.clone())));
-        }
     }
 
     /// Logs that were seen forked: whose, and the evidence.

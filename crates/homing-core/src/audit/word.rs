@@ -24,6 +24,9 @@ pub enum Word {
     /// Two heads of one log that contradict each other.
     #[n(5)]
     Fork(#[n(0)] Fork),
+    /// "I saw this head of somebody's log."
+    #[n(6)]
+    Seen(#[n(0)] Seen),
 }
 
 /// A head for a witness to cosign.
@@ -57,6 +60,18 @@ pub struct Cosigned {
     /// Delegation of the cosigner's key.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub delegation: Vec<u8>,
+}
+
+/// A head of a log that is neither the sender's nor the reader's.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct Seen {
+    /// Delegation of the log's key.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub delegation: Vec<u8>,
+    /// The signed head.
+    #[n(2)]
+    pub note: String,
 }
 
 /// Proof that a log was forked.

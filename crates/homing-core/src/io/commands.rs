@@ -153,6 +153,8 @@ pub enum Command {
         /// The record, verified.
         record: Box<Record>,
     },
+    /// Cosign a head of somebody's log, if it continues what was seen: a registry on this node was asked to.
+    Cosign(Box<crate::audit::witness::Submission>),
     /// The network changed or came back: look at every link now.
     NetworkChanged,
     /// Say goodbye to everybody; the shell stops after the reply.
@@ -214,6 +216,8 @@ pub enum Answer {
     Reference(Box<ReferenceView>),
     /// The newest of a reference.
     ReferenceResolved(Box<ReferenceResolution>),
+    /// A cosignature, durable, or why there is none.
+    Cosigned(Result<Box<crate::audit::witness::Cosigned>, crate::audit::witness::Uncosigned>),
     /// Done.
     Done {
         /// Whether anything changed.

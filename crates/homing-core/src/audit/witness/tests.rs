@@ -1,7 +1,7 @@
 //! Owners and witnesses, joined by hand.
 
 use super::*;
-use crate::audit::tree::{Frontier, consistency_proof};
+use crate::audit::tree::{Frontier, Hash, consistency_proof};
 
 /// A node: its machine, and its own log as a list of leaves.
 struct Node {
@@ -233,4 +233,181 @@ fn nobody_submits_anothers_log_and_no_proof_is_taken_on_trust() {
     }
     nodes[1].machine.on_word(later(6), owner, Word::Submit(good));
     assert!(matches!(nodes[1].machine.poll_output(), Some(WitnessOutput::Persist(_))));
+}
+
+/// `owner`'s word for its log key, under the name of `named`'s log.
+fn delegation_named(owner: &Node, named: NodeId) -> (String, Vec<u8>) {
+    let name = super::super::origin(&named, Wall(1));
+    let key = owner.signer().key().key;
+    (name.clone(), owner.key.delegate(key, PURPOSE_LOG, &name, Wall(1)).bytes().to_vec())
+}
+
+#[test]
+fn a_log_named_after_another_identity_is_no_log() {
+    let mut nodes = [Node::new(1), Node::new(2), Node::new(3)];
+    nodes[0].leaves.push(Hash::leaf(b"entry"));
+    let (owner, other) = (nodes[0].id(), nodes[2].id());
+    let submission = |named: NodeId, node: &Node| {
+        let (name, delegation) = delegation_named(node, named);
+        let signer =
+            NoteSigner::new(&name, KeyType::Ed25519, node.key.derive(PURPOSE_LOG)).unwrap();
+        let mut frontier = Frontier::default();
+        node.leaves.iter().for_each(|leaf| frontier.push(*leaf));
+        let note = Checkpoint::new(&name, frontier.size(), frontier.root()).sign(&signer);
+        Submission { delegation, note: note.to_string(), old: 0, proof: Vec::new() }
+    };
+    // Its own name is taken, so the other one is refused for the name.
+    let (own, foreign) = (submission(owner, &nodes[0]), submission(other, &nodes[0]));
+    nodes[1].machine.on_word(START, owner, Word::Submit(foreign));
+    assert_eq!(nodes[1].machine.poll_output(), None, "a log under another's name");
+    nodes[1].machine.on_word(START, owner, Word::Submit(own));
+    assert!(matches!(nodes[1].machine.poll_output(), Some(WitnessOutput::Persist(_))));
+}
+
+#[test]
+fn an_old_copy_that_grew_beyond_what_its_witness_saw_is_refused() {
+    let mut nodes = [Node::new(1), Node::new(2)];
+    nodes[0].open(START);
+    join(&mut nodes);
+    settle(START, &mut nodes);
+    (0..3).for_each(|n| nodes[0].append(later(n), &format!("entry {n}")));
+    wake(later(10), &mut nodes);
+    assert_eq!(nodes[0].cosigners(), 1);
+    // Restored, nobody to ask: it signs, and grows to more entries than the witness ever saw.
+    let mut restored = Node::new(1);
+    restored.leaves = nodes[0].leaves[..2].to_vec();
+    restored.open(later(20));
+    restored.machine.wake(later(40));
+    (0..5).for_each(|n| restored.append(later(41), &format!("another entry {n}")));
+    nodes[0] = restored;
+    settle(later(41), &mut nodes);
+    assert!(nodes[0].released());
+    // The witness comes back: its three entries are not the first three of these seven.
+    let witness = nodes[1].id();
+    nodes[0].machine.peer_up(witness);
+    settle(later(50), &mut nodes);
+    wake(later(60), &mut nodes);
+    assert!(nodes[0].refused() && nodes[0].cosigners() == 0);
+}
+
+#[test]
+fn a_cosignature_counts_for_the_witness_that_it_was_asked_of() {
+    let mut nodes = [Node::new(1), Node::new(2), Node::new(3)];
+    nodes[0].open(START);
+    join(&mut nodes);
+    settle(START, &mut nodes);
+    nodes[0].append(later(1), "entry");
+    nodes[0].machine.wake(later(4));
+    // What node 2 would answer, said by a stranger and by another witness.
+    let (owner, witness, other) = (nodes[0].id(), nodes[1].id(), nodes[2].id());
+    let mut said = None;
+    while let Some(output) = nodes[0].machine.poll_output() {
+        if let WitnessOutput::Prove { witness: asking, old } = output {
+            let (leaves, note) = (nodes[0].leaves.clone(), nodes[0].head());
+            let path = consistency_proof(&mut &leaves[..], old, 1).unwrap();
+            nodes[0].machine.on_proof(asking, &note, Consistency { old, path });
+        } else if let WitnessOutput::Send(to, Word::Submit(submission)) = output
+            && to == witness
+        {
+            nodes[1].machine.on_word(later(4), owner, Word::Submit(submission));
+            while let Some(answer) = nodes[1].machine.poll_output() {
+                if let WitnessOutput::Send(_, word @ Word::Cosigned(_)) = answer {
+                    said = Some(word);
+                }
+            }
+        }
+    }
+    let said = said.expect("the witness cosigns");
+    for from in [NodeId([9; 32]), other] {
+        nodes[0].machine.on_word(later(5), from, said.clone());
+        assert_eq!(nodes[0].machine.poll_output(), None, "said by {from}");
+    }
+    nodes[0].machine.on_word(later(5), witness, said);
+    assert!(matches!(nodes[0].machine.poll_output(), Some(WitnessOutput::Cosigned(..))));
+}
+
+#[test]
+fn forks_of_logs_that_concern_nobody_here_are_not_kept() {
+    let stranger = Node::new(9);
+    let signer = stranger.signer();
+    let fork_of = |node: &Node| {
+        let head = |leaf: &[u8]| {
+            let mut frontier = Frontier::default();
+            frontier.push(Hash::leaf(leaf));
+            let signer = node.signer();
+            Checkpoint::new(&signer.key().name, 1, frontier.root()).sign(&signer).to_string()
+        };
+        let signer = node.signer();
+        let (key, name) = (signer.key().key, &signer.key().name);
+        let delegation = node.key.delegate(key, PURPOSE_LOG, name, Wall(1)).bytes().to_vec();
+        Fork { delegation, first: head(b"one"), second: head(b"other") }
+    };
+    let mut nodes = [Node::new(1), Node::new(2)];
+    join(&mut nodes);
+    settle(START, &mut nodes);
+    let teller = nodes[1].id();
+    nodes[0].machine.on_word(START, teller, Word::Fork(fork_of(&stranger)));
+    assert!(nodes[0].machine.forks().is_empty(), "{}", signer.key().name);
+    // Of a peer it is kept, whoever tells it; and two heads that agree are no fork.
+    let mut agreeing = fork_of(&nodes[1]);
+    agreeing.second = agreeing.first.clone();
+    nodes[0].machine.on_word(START, teller, Word::Fork(agreeing));
+    assert!(nodes[0].machine.forks().is_empty());
+    let real = fork_of(&nodes[1]);
+    nodes[0].machine.on_word(START, NodeId([9; 32]), Word::Fork(real));
+    assert_eq!(nodes[0].machine.forks().len(), 1);
+}
+
+#[test]
+fn witnesses_that_were_shown_different_heads_find_out_from_each_other() {
+    let mut nodes = [Node::new(1), Node::new(2), Node::new(3)];
+    let owner = nodes[0].id();
+    join(&mut nodes);
+    settle(START, &mut nodes);
+    // To each of the two another history; neither hears the other's from the owner.
+    for (at, what) in [(1, "to one"), (2, "to the other")] {
+        let mut liar = Node::new(1);
+        liar.leaves.push(Hash::leaf(what.as_bytes()));
+        let signer = liar.signer();
+        let (key, name) = (signer.key().key, signer.key().name.clone());
+        let delegation = liar.key.delegate(key, PURPOSE_LOG, &name, Wall(1)).bytes().to_vec();
+        let note = liar.head().to_string();
+        let submission = Submission { delegation, note, old: 0, proof: Vec::new() };
+        nodes[at].machine.on_word(START, owner, Word::Submit(submission));
+        settle(START, &mut nodes);
+        assert!(nodes[at].machine.forks().is_empty());
+    }
+    wake(later(11), &mut nodes);
+    for node in &nodes {
+        let fork = node.machine.forks().first().expect("everybody has the evidence");
+        assert_eq!(proves_fork(fork).map(|(who, _)| who), Some(owner));
+    }
+    // Heads that agree are no evidence, however often they are told.
+    let mut nodes = [Node::new(1), Node::new(2), Node::new(3)];
+    nodes[0].open(START);
+    join(&mut nodes);
+    settle(START, &mut nodes);
+    for round in 1..6 {
+        nodes[0].append(later(round * 20), &format!("entry {round}"));
+        wake(later(round * 20 + 3), &mut nodes);
+        wake(later(round * 20 + 15), &mut nodes);
+    }
+    assert!(nodes.iter().all(|node| node.machine.forks().is_empty()));
+}
+
+#[test]
+fn a_peer_that_comes_later_is_told_what_was_cosigned() {
+    let mut nodes = [Node::new(1), Node::new(2), Node::new(3)];
+    nodes[0].open(START);
+    let (owner, witness, third) = (nodes[0].id(), nodes[1].id(), nodes[2].id());
+    nodes[0].machine.peer_up(witness);
+    nodes[1].machine.peer_up(owner);
+    settle(START, &mut nodes);
+    nodes[0].append(later(1), "entry");
+    wake(later(4), &mut nodes);
+    assert_eq!(nodes[0].cosigners(), 1);
+    nodes[1].machine.peer_up(third);
+    let told = std::iter::from_fn(|| nodes[1].machine.poll_output());
+    let seen = |output| matches!(output, WitnessOutput::Send(to, Word::Seen(_)) if to == third);
+    assert!(told.into_iter().any(seen));
 }
