@@ -142,6 +142,7 @@ impl World {
         self.attach(ix, Duration::from_millis(20));
         self.later(Duration::from_millis(2), Event::Facts(ix));
         self.later(Duration::from_millis(1_500), Event::Review(ix));
+        self.open_log(ix);
         if let Some(relay) = self.identities[agent.0].serves {
             self.relay_returns(relay);
         }

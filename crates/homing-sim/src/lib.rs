@@ -12,6 +12,7 @@
 //! are modelled), real disks, real time.
 
 pub mod alarm;
+pub mod audit;
 pub mod build;
 pub mod chance;
 pub mod check;

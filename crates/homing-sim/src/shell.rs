@@ -78,7 +78,9 @@ impl World {
             Output::Reply { request, answer } => self.reply(run, request, answer),
             Output::Notify(notice) => self.notice(run, &notice),
             // Worlds have no registries.
-            Output::Heard { .. } | Output::Audit { .. } | Output::AuditLog(_) => {}
+            Output::Heard { .. } => {}
+            Output::Audit { time, fact } => self.log_fact(run, time, &fact),
+            Output::AuditLog(order) => self.order_log(run, order),
         }
     }
 

@@ -13,8 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use homing_base::{IdentityKey, InstanceId, Name, NodeId, Now, RelayRef};
-use homing_core::io::{DhtSettings, DialId, Door, GossipSettings, Input, LinkUp, PeerHint};
+use homing_core::io::{
+    DhtSettings, DialId, Door, GossipSettings, Input, LinkUp, LogNews, PeerHint,
+};
 
+use crate::audit::AuditLog;
 use crate::chance::Chance;
 use crate::check::{Checks, Finding};
 use crate::clock::WorldTime;
@@ -56,6 +59,8 @@ pub struct Options {
     pub dht: Option<DhtSettings>,
     /// How agents that start from now on take part in gossip; `None`: not at all.
     pub gossip: Option<GossipSettings>,
+    /// Agents that start from now on keep an audit log.
+    pub audit: bool,
 }
 
 impl Default for Options {
@@ -68,6 +73,7 @@ impl Default for Options {
             canary: None,
             dht: None,
             gossip: None,
+            audit: false,
         }
     }
 }
@@ -85,6 +91,8 @@ pub enum Event {
     LinkDown(LinkIx, usize, &'static str),
     /// A link may have been without a path for too long.
     Idle(LinkIx),
+    /// The audit log of a run has something to say.
+    Log(RunIx, Box<LogNews>),
     /// A link may find a direct path now.
     Punch(LinkIx),
     /// The next packet of an attempt to connect.
@@ -157,6 +165,8 @@ pub struct World {
     pub streams: Vec<Stream>,
     /// Agent homes.
     pub homes: BTreeMap<(AgentIx, HostIx), Disk>,
+    /// Audit logs of homes.
+    pub audits: BTreeMap<(AgentIx, HostIx), AuditLog>,
     /// What must hold, and what did not.
     pub checks: Checks,
     /// The history.
@@ -191,6 +201,7 @@ impl World {
             relays: Vec::new(),
             streams: Vec::new(),
             homes: BTreeMap::new(),
+            audits: BTreeMap::new(),
             checks: Checks::default(),
             trace: Trace::default(),
             chance: Chance::new(seed),
@@ -280,6 +291,7 @@ impl World {
             Event::Punch(link) => self.punch(link),
             Event::Attempt(run, dial, number) => self.attempt(run, dial, number),
             Event::Facts(run) => self.tell_facts(run),
+            Event::Log(run, news) => self.on_log(run, news),
             Event::Inspect(run) => self.inspect_run(run),
             Event::StreamKnock(stream) => self.stream_knock(stream),
             Event::StreamEnd(stream, side) => self.stream_end(stream, side),

@@ -4,6 +4,7 @@ mod canary;
 mod clocks;
 mod crash;
 mod dht;
+mod logs;
 mod messages;
 mod moves;
 mod privacy;
