@@ -124,33 +124,68 @@ fn authority(config: &AnchorConfig, url: String) -> Result<TsaAnchor, AnchoringE
 }
 
 #[cfg(feature = "evm")]
+fn key(config: &AnchorConfig) -> Result<homing_anchor::evm::KeySource, AnchoringError> {
+    use homing_anchor::evm::KeySource;
+    match (&config.key_file, &config.keystore, &config.passphrase_file) {
+        (Some(file), None, _) => Ok(KeySource::File(file.clone())),
+        (None, Some(path), Some(passphrase)) => {
+            Ok(KeySource::Keystore { path: path.clone(), passphrase: passphrase.clone() })
+        }
+        (None, Some(_), None) => Err(AnchoringError::Unset("audit.anchor.passphrase_file")),
+        (Some(_), Some(_), _) => Err(AnchoringError::Both),
+        (None, None, _) => {
+            Err(AnchoringError::Unset("audit.anchor.key_file or audit.anchor.keystore"))
+        }
+    }
+}
+
+#[cfg(feature = "evm")]
+fn chain_id(config: &AnchorConfig) -> Result<u64, AnchoringError> {
+    match config.chain_id {
+        0 => Err(AnchoringError::Unset("audit.anchor.chain_id")),
+        id => Ok(id),
+    }
+}
+
+#[cfg(feature = "evm")]
+fn wei(gwei: u64) -> u128 {
+    u128::from(gwei) * 1_000_000_000
+}
+
+/// Puts the contract on the configured chain, paid by the configured account.
+///
+/// # Errors
+/// [`AnchoringError`] naming the key that is missing, or what the chain answered.
+#[cfg(feature = "evm")]
+pub async fn deploy(config: &AnchorConfig) -> Result<homing_anchor::evm::Deployed, AnchoringError> {
+    use homing_anchor::evm::{Account, Terms, deploy};
+    let url = config.url.as_ref().ok_or(AnchoringError::Unset("audit.anchor.url"))?;
+    let terms = Terms {
+        chain_id: chain_id(config)?,
+        max_fee: wei(config.max_fee_gwei),
+        max_gas: config.max_gas,
+    };
+    let account = Account::open(&key(config)?)?;
+    Ok(deploy(url, &account, &terms).await?)
+}
+
+#[cfg(feature = "evm")]
 fn evm(
     config: &AnchorConfig,
     rpc_url: String,
     origin: &str,
 ) -> Result<Box<dyn Anchor>, AnchoringError> {
-    use homing_anchor::evm::{EvmAnchor, EvmConfig, Finality, KeySource, Mode};
-    let key = match (&config.key_file, &config.keystore, &config.passphrase_file) {
-        (Some(file), None, _) => KeySource::File(file.clone()),
-        (None, Some(path), Some(passphrase)) => {
-            KeySource::Keystore { path: path.clone(), passphrase: passphrase.clone() }
-        }
-        (None, Some(_), None) => return Err(AnchoringError::Unset("audit.anchor.passphrase_file")),
-        _ => return Err(AnchoringError::Unset("audit.anchor.key_file or audit.anchor.keystore")),
-    };
-    if config.chain_id == 0 {
-        return Err(AnchoringError::Unset("audit.anchor.chain_id"));
-    }
+    use homing_anchor::evm::{EvmAnchor, EvmConfig, Finality, Mode};
     let settings = EvmConfig {
         rpc_url,
         contract: config.contract.ok_or(AnchoringError::Unset("audit.anchor.contract"))?,
-        chain_id: config.chain_id,
-        key,
+        chain_id: chain_id(config)?,
+        key: key(config)?,
         mode: match config.updates {
             true => Mode::Update { batch: config.batch },
             false => Mode::Checkpoint,
         },
-        max_fee: u128::from(config.max_fee_gwei) * 1_000_000_000,
+        max_fee: wei(config.max_fee_gwei),
         max_gas: config.max_gas,
         finality: match config.confirmations {
             0 => Finality::Finalized,
@@ -357,6 +392,11 @@ pub enum AnchoringError {
     /// A key of the configuration is needed.
     #[error("{0} is not set")]
     Unset(&'static str),
+    /// Two keys were named.
+    #[error(
+        "audit.anchor.key_file and audit.anchor.keystore are both set; one of them names the account"
+    )]
+    Both,
     /// A file cannot be read.
     #[error("cannot read {path}")]
     File {

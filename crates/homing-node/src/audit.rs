@@ -4,6 +4,7 @@
 //! that is not in the log is counted. Not here: the log itself (`homing-audit`), what is logged
 //! (`homing-core`).
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use homing_audit::{Cosigned, Log, LogError, Options, ReadError, Reader};
 use homing_base::derived::Delegation;
 use homing_base::{IdentityKey, Wall};
+use homing_core::audit::entry::RoleChange;
 use homing_core::audit::{Checkpoint, Consistency, Fact, SignedNote};
 use homing_core::io::{LogNews, LogOrder};
 use tokio::sync::{oneshot, watch};
@@ -71,6 +73,27 @@ impl AuditRoom {
             Ok(Ok(ack)) => debug!(kind, index = ack.first, "audited"),
             Ok(Err(error)) => self.miss(&error),
             Err(_) => self.miss(&LogError::Failed { why: "its thread has ended".into() }),
+        }
+    }
+
+    /// Logs the roles that this run begins or no longer has; `on` are all that it has. Those of the last run
+    /// are in a file beside the log, because the log itself may be long.
+    pub(crate) async fn record_roles(&self, time: Wall, on: &BTreeSet<&str>) {
+        if self.log.is_none() {
+            return;
+        }
+        let path = self.dir.join("roles");
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        let known: BTreeSet<&str> = known.lines().collect();
+        for role in known.symmetric_difference(on) {
+            let change = RoleChange { role: (*role).into(), on: on.contains(role) };
+            self.record(time, Fact::Role(change)).await;
+        }
+        let text: String = on.iter().map(|role| format!("{role}\n")).collect();
+        if *on != known
+            && let Err(error) = std::fs::write(&path, text)
+        {
+            warn!(%error, "what roles were logged is not remembered: they are logged again");
         }
     }
 

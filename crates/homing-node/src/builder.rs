@@ -13,8 +13,6 @@ use std::sync::atomic::AtomicU64;
 use homing_api::ApiError;
 use homing_base::{Address, IdentityKey, NodeId, Service};
 use homing_core::Agent;
-use homing_core::audit::Fact;
-use homing_core::audit::entry::RoleChange;
 use homing_core::io::{GossipSettings, ReferenceSettings, Settings};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -413,14 +411,12 @@ impl Ground {
         Agent::new(settings, self.key.clone(), stored, seed, self.clock.now())
     }
 
-    /// The roles that the configuration gives this node.
+    /// The roles that the configuration gives this node, or has taken from it since its last run.
     async fn audit_roles(&self, audit: &AuditRoom) {
         let roles =
             [("relay", self.config.relay.enabled), ("registry", self.config.registry.enabled)];
-        for (role, on) in roles.into_iter().filter(|(_, on)| *on) {
-            let fact = Fact::Role(RoleChange { role: role.into(), on });
-            audit.record(self.clock.now().wall, fact).await;
-        }
+        let on = roles.into_iter().filter(|(_, on)| *on).map(|(role, _)| role).collect();
+        audit.record_roles(self.clock.now().wall, &on).await;
     }
 
     /// What is advertised: a registry says that it is one.

@@ -52,5 +52,9 @@ pub const EVIDENCE_MAX: u32 = 8;
 pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// How long the DHT is asked for an IPNS record.
 pub const REFERENCE_LOOKUP_TIME: Duration = Duration::from_secs(5);
-/// The longest that an IPNS record may take to arrive.
+/// A submission to the witness: a note of 16 KiB, 63 hashes, and the first line.
+pub const CHECKPOINT_BYTES_MAX: usize = 20 * 1_024;
+/// Hashes of a consistency proof (C2SP tlog-witness).
+pub const CHECKPOINT_PROOF_MAX: usize = 63;
+/// The longest that an IPNS record, or a checkpoint, may take to arrive.
 pub const REFERENCE_BODY_TIME: Duration = Duration::from_secs(10);

@@ -89,6 +89,38 @@ pub enum NetworkError {
     Unreachable(String),
 }
 
+/// A head of an audit log, to be cosigned (C2SP tlog-witness).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// The delegation of the log's key; empty: the log is known here.
+    pub delegation: Vec<u8>,
+    /// The signed head.
+    pub note: String,
+    /// Size of the head that the witness is believed to hold.
+    pub old: u64,
+    /// The consistency proof from there.
+    pub proof: Vec<[u8; 32]>,
+}
+
+/// What became of a [`Submission`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cosigning {
+    /// The witness's signature line, without its newline.
+    Line(String),
+    /// The log is not known.
+    Unknown,
+    /// The log's key did not sign it.
+    Signature,
+    /// The old size is larger than the head's.
+    Malformed,
+    /// The witness holds another head, of this size.
+    Conflict(u64),
+    /// The proof does not hold.
+    Proof,
+    /// Nobody here cosigns, or too much already.
+    Busy,
+}
+
 /// The node, as its registry sees it.
 #[async_trait]
 pub trait Network: Send + Sync + 'static {
@@ -122,6 +154,11 @@ pub trait Network: Send + Sync + 'static {
     /// Stores a verified record; `false`: there is nowhere to store it.
     async fn offer_reference(&self, _record: IpnsRecord) -> bool {
         false
+    }
+
+    /// Cosigns the head of an audit log that continues what this node cosigned before.
+    async fn cosign(&self, _submission: Submission) -> Cosigning {
+        Cosigning::Busy
     }
 
     /// Counts.

@@ -8,13 +8,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use homing_api::{ApiError, Code};
 use homing_base::{IpnsName, IpnsRecord, NodeId, Record, Reference, Service};
+use homing_core::audit::Hash;
+use homing_core::audit::witness::{self, Uncosigned};
 use homing_core::io::{self, PeerRef, TrustState};
 use homing_core::view::PeerView;
 use homing_core::{Agent, Answer, Command, Failure};
 use homing_registry::entity::EntityKey;
 use homing_registry::http::REGISTRY_SERVICE;
 use homing_registry::network::{
-    Found, Layer, Network, NetworkError, NetworkPeer, NetworkStats, Tunnel,
+    Cosigning, Found, Layer, Network, NetworkError, NetworkPeer, NetworkStats, Submission, Tunnel,
 };
 
 use crate::clock::Clock;
@@ -133,6 +135,25 @@ impl Network for NodeNetwork {
         let reference = Reference { record, binding: None };
         let Ok(node) = self.node() else { return false };
         node.offer_reference(reference).await.is_ok()
+    }
+
+    async fn cosign(&self, asked: Submission) -> Cosigning {
+        let Submission { delegation, note, old, proof } = asked;
+        let proof = proof.into_iter().map(Hash).collect();
+        let submission = witness::Submission { delegation, note, old, proof };
+        let Ok(node) = self.node() else { return Cosigning::Busy };
+        match node.raw_command(Command::Cosign(Box::new(submission))).await {
+            Ok(Ok(Answer::Cosigned(Ok(cosigned)))) => Cosigning::Line(cosigned.line),
+            Ok(Ok(Answer::Cosigned(Err(why)))) => match why {
+                Uncosigned::Unknown => Cosigning::Unknown,
+                Uncosigned::Signature => Cosigning::Signature,
+                Uncosigned::Malformed => Cosigning::Malformed,
+                Uncosigned::Conflict { held } => Cosigning::Conflict(held),
+                Uncosigned::Proof => Cosigning::Proof,
+                Uncosigned::Full => Cosigning::Busy,
+            },
+            _ => Cosigning::Busy,
+        }
     }
 
     async fn stats(&self) -> NetworkStats {

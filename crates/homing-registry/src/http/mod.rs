@@ -43,6 +43,7 @@ mod search;
 mod serve;
 mod settings;
 mod views;
+mod witness;
 
 use std::net::IpAddr;
 use std::sync::Arc;

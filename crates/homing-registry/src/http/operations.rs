@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use super::openapi::{self, SchemaOf, of};
 use super::{
     App, ard, card, directory, entities, events, health, heartbeat, ipns, mcp, metrics, owners,
-    page, search, views,
+    page, search, views, witness,
 };
 
 /// One operation.
@@ -147,6 +147,12 @@ const ID: Param = segment("id", "A node ID (64 hexadecimal digits), an address (
 const OWN_ID: Param = segment("id", "The node ID or address of the identity that signed");
 const NAME: Param = segment("name", "A name: a DNS label");
 const IPNS_NAME: Param = segment("name", "An IPNS name: CIDv1 of an Ed25519 key, k51…");
+const DELEGATION: Param = Param {
+    name: "Homing-Delegation",
+    place: "header",
+    schema: r#"{"type":"string","maxLength":1400}"#,
+    about: "The identity's delegation of the log's key, base64; needed once per log",
+};
 const LIMIT: Param = query(
     "limit",
     r#"{"type":"integer","minimum":1,"maximum":200}"#,
@@ -436,6 +442,14 @@ fn other_formats() -> Vec<Operation> {
             .takes(ipns::IPNS_RECORD, openapi::bytes)
             .answers(200, "Taken", "text/plain", openapi::text)
             .refuses(&[406, 409]),
+        Operation::new(Method::POST, "/add-checkpoint", "addCheckpoint", post(witness::add_checkpoint))
+            .about("Audit logs", "Cosigns a checkpoint of a listed agent's audit log (C2SP tlog-witness)")
+            .detail("The body is `old SIZE`, a consistency proof from there, an empty line, and the signed checkpoint. It is cosigned when it continues the one that was cosigned here before.")
+            .params(&[DELEGATION])
+            .takes("text/plain", openapi::text)
+            .answers(200, "The signature line (cosignature/v1)", "text/plain", openapi::text)
+            .answers(409, "Another size is held here: this one", witness::TREE_SIZE, openapi::text)
+            .refuses(&[403, 404, 422]),
     ]
 }
 
