@@ -22,7 +22,7 @@ fn what_an_agent_does_is_logged_cosigned_and_provable_without_a_daemon() {
     let began = Instant::now();
     let (file, verified) = loop {
         let file = a.path("proof.json").to_str().unwrap().to_owned();
-        assert!(a.run(&["audit", "prove", &index, "--to", &file]).stderr.contains("wrote"));
+        assert_eq!(a.json(&["audit", "prove", &index, "--to", &file])["file"], file.as_str());
         let verified = b.json(&["verify", &file]);
         if !verified["cosigned"].as_array().unwrap().is_empty() {
             break (file, verified);
@@ -35,6 +35,11 @@ fn what_an_agent_does_is_logged_cosigned_and_provable_without_a_daemon() {
         (&verified["owner"], &verified["entry"]["leaf"]),
         (&a.node_id().into(), &mutual["leaf"])
     );
+    // By the peer's name while the daemon runs, by its node ID always.
+    let named = a.json(&["audit", "history", "agent-b"]);
+    assert!(named["entries"].as_array().unwrap().iter().all(|e| e["subject"] == b.node_id()));
+    assert!(!named["entries"].as_array().unwrap().is_empty(), "{named}");
+    assert_eq!(a.failure(&["audit", "history", "nobody"])["code"], "not_found");
     a.kill();
     assert_eq!(a.json(&["audit", "verify"])["owner"], a.node_id());
     let export = a.path("export").to_str().unwrap().to_owned();

@@ -2,6 +2,8 @@
 //! without one, here and on an auditor's machine.
 
 mod anchor;
+mod deploy;
+mod subjects;
 mod view;
 
 use std::io::Read;
@@ -13,7 +15,7 @@ use homing_api::{ApiError, Code};
 use homing_audit::{ReadError, Reader, ReviewError, Source, export, review};
 use homing_base::Wall;
 use homing_core::audit::limits::{BUNDLE_BYTES_MAX, TILE_WIDTH};
-use homing_core::audit::{Fact, ProofBundle, UnverifiedEntry};
+use homing_core::audit::{Fact, ProofBundle, SignedNote, UnverifiedEntry};
 use homing_node::clock;
 
 use super::{OK, Outcome};
@@ -45,18 +47,22 @@ enum AuditCommand {
     Log(LogArgs),
     /// Check every entry, every signature, every tile and the head
     #[command(
-        after_help = "Examples:\n  homing audit verify\n  homing audit verify ./exported --json"
+        after_help = "Examples:\n  homing audit verify\n  homing audit verify ./exported --json\n  homing audit verify ./exported --seen last-month/checkpoint"
     )]
     Verify {
         /// An exported log [default: this home's own log]
         dir: Option<PathBuf>,
+        /// A checkpoint of it that somebody saw: the log must continue it; may be repeated
+        #[arg(long, value_name = "FILE")]
+        seen: Vec<PathBuf>,
     },
     /// Every entry about one node ID, reference, key or role
     #[command(
-        after_help = "Examples:\n  homing audit history dht_server\n  homing audit history 3a91c277e0 --json"
+        after_help = "Examples:\n  homing audit history dht_server\n  homing audit history 3a91c277e0 --json\n  homing audit history planner/checkpoint"
     )]
     History {
-        /// A node ID, the name of a reference, a key's purpose or a role; the beginning of it is enough
+        /// A node ID, an IPNS name, a key's purpose or a role, or the beginning of it; with a daemon also the name of a peer or of a
+        /// reference
         subject: String,
     },
     /// Write the offline proof of one entry
@@ -70,10 +76,10 @@ enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// How far the log is anchored outside, and anchoring it at once
+    /// How far the log is anchored outside, anchoring it at once, and the contract for it
     #[command(
         arg_required_else_help = true,
-        after_help = "Examples:\n  homing audit anchor status\n  homing audit anchor now"
+        after_help = "Examples:\n  homing audit anchor deploy\n  homing audit anchor now\n  homing audit anchor status"
     )]
     Anchor {
         #[command(subcommand)]
@@ -91,7 +97,7 @@ enum AuditCommand {
 
 #[derive(Debug, Args)]
 struct LogArgs {
-    /// Only entries about this; the beginning of it is enough
+    /// Only entries about this: as for `homing audit history`
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
     /// Only entries of this kind
@@ -119,12 +125,15 @@ pub(crate) struct VerifyArgs {
 
 pub(crate) async fn run(session: &Session, args: AuditArgs) -> Outcome {
     match args.command {
-        AuditCommand::Log(args) => log(session, &args),
-        AuditCommand::Verify { dir } => verify_log(session, dir.as_deref()),
-        AuditCommand::History { subject } => {
-            let all = LogArgs { subject: Some(subject), kind: None, since: None, follow: false };
-            log(session, &all)
+        AuditCommand::Log(args) => {
+            let subjects = match &args.subject {
+                Some(subject) => subjects::of(session, subject).await?,
+                None => Vec::new(),
+            };
+            log(session, &args, &subjects)
         }
+        AuditCommand::Verify { dir, seen } => verify_log(session, dir.as_deref(), &seen),
+        AuditCommand::History { subject } => history(session, &subject).await,
         AuditCommand::Anchor { command } => anchor::run(session, &command).await,
         AuditCommand::Prove { id, to } => prove(session, id, to.as_deref()),
         AuditCommand::Export { dir } => export_log(session, &dir),
@@ -152,7 +161,30 @@ fn broken(text: String) -> ApiError {
     )
 }
 
-fn log(session: &Session, args: &LogArgs) -> Outcome {
+/// Everything about one subject; nothing at all is an error.
+async fn history(session: &Session, subject: &str) -> Outcome {
+    let wanted = subjects::of(session, subject).await?;
+    let mut reader = reader(session)?;
+    let mut found = Vec::new();
+    for n in 0..reader.size().div_ceil(TILE_WIDTH) {
+        let block = reader.block(n).map_err(|error| told(&error))?;
+        for (index, bytes) in (n * TILE_WIDTH..).zip(&block) {
+            let view = EntryView::read(index, bytes)
+                .map_err(|error| broken(format!("entry {index}: {error}")))?;
+            found.extend(subjects::holds(&wanted, &view.subject).then_some(view));
+        }
+    }
+    if found.is_empty() {
+        let why = "names of peers and of references are known to a running daemon; node IDs and IPNS names always";
+        return Err(ApiError::new(Code::NotFound, format!("no entry is about {subject}"))
+            .why(why)
+            .hint("homing audit log --json shows every subject in full"));
+    }
+    view::list(session, found);
+    Ok(OK)
+}
+
+fn log(session: &Session, args: &LogArgs, subjects: &[String]) -> Outcome {
     let mut reader = reader(session)?;
     let since = args.since.map(|since| Wall(since_ms(since)));
     let mut next = 0;
@@ -165,7 +197,7 @@ fn log(session: &Session, args: &LogArgs) -> Outcome {
                 let view = EntryView::read(next, bytes)
                     .map_err(|error| broken(format!("entry {next}: {error}")))?;
                 next += 1;
-                if !wanted(args, since, &view) {
+                if !wanted(args, subjects, since, &view) {
                     continue;
                 }
                 match args.follow {
@@ -188,9 +220,9 @@ fn since_ms(since: Duration) -> u64 {
     clock::wall().0.saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn wanted(args: &LogArgs, since: Option<Wall>, view: &EntryView) -> bool {
+fn wanted(args: &LogArgs, subjects: &[String], since: Option<Wall>, view: &EntryView) -> bool {
     args.kind.as_ref().is_none_or(|kind| view.kind() == kind)
-        && args.subject.as_ref().is_none_or(|subject| view.subject.starts_with(subject))
+        && (args.subject.is_none() || subjects::holds(subjects, &view.subject))
         && since.is_none_or(|since| view.wall() >= since)
 }
 
@@ -202,14 +234,15 @@ fn tell(session: &Session, view: &EntryView) {
     }
 }
 
-fn verify_log(session: &Session, dir: Option<&Path>) -> Outcome {
+fn verify_log(session: &Session, dir: Option<&Path>, seen: &[PathBuf]) -> Outcome {
     let own = session.home.audit();
     let dir = dir.unwrap_or(&own);
+    let seen = seen.iter().map(|file| checkpoint(file)).collect::<Result<Vec<_>, _>>()?;
     let mut source = Source::at(dir).map_err(|error| told(&error))?;
     let shows = !session.out.format.is_json();
     let begun = std::time::Instant::now();
     let mut shown = begun;
-    let reviewed = review(&mut source, &[], |progress| {
+    let reviewed = review(&mut source, &seen, |progress| {
         if shows && shown.elapsed() > Duration::from_secs(1) {
             shown = std::time::Instant::now();
             output::say(&format!("{} of {} entries", progress.entries, progress.of));
@@ -217,11 +250,21 @@ fn verify_log(session: &Session, dir: Option<&Path>) -> Outcome {
     });
     let reviewed = reviewed.map_err(|error| match error {
         ReviewError::Read(error) => told(&error),
+        ReviewError::Seen(_) => ApiError::new(Code::Usage, error.to_string())
+            .hint("--seen takes a checkpoint of this very log"),
         other => broken(other.to_string()),
     })?;
     let view = ReviewView::new(&reviewed, dir, begun.elapsed());
     session.out.result(&view, || vec![view.root.clone()], || view.text());
     Ok(OK)
+}
+
+fn checkpoint(file: &Path) -> Result<SignedNote, ApiError> {
+    let unread = |why: String| {
+        ApiError::new(Code::Usage, format!("{} is no checkpoint", file.display())).why(why)
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| unread(error.to_string()))?;
+    SignedNote::parse(&text).map_err(|error| unread(error.to_string()))
 }
 
 fn prove(session: &Session, id: u64, to: Option<&Path>) -> Outcome {
@@ -236,7 +279,9 @@ fn prove(session: &Session, id: u64, to: Option<&Path>) -> Outcome {
                 let text = format!("{} cannot be written: {error}", path.display());
                 ApiError::new(Code::PermissionDenied, text)
             })?;
-            output::say(&format!("wrote {}; check it: homing verify {0}", path.display()));
+            let view = view::ProvenView::new(id, path, &bundle);
+            session.out.result(&view, || vec![view.file.clone()], || view.text());
+            output::say(&format!("check it: homing verify {}", path.display()));
         }
     }
     Ok(OK)

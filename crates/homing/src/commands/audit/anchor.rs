@@ -1,25 +1,31 @@
 //! `homing audit anchor`, and what `homing verify` says of the anchors in a proof.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use homing_anchor::tsa::authorities_from_pem;
-use homing_anchor::{Evidence, Finding, Journal, Point, Waiting};
+use homing_anchor::{AnchorError, Evidence, Finding, Journal, Point, Waiting};
 use homing_api::{ApiError, Code, Stamp};
 use homing_audit::Reader;
 use homing_base::{Wall, with_causes};
 use homing_core::audit::bundle::{Anchor, Verified};
 use homing_core::audit::{Checkpoint, Fact, ProofBundle};
-use homing_node::anchoring::{self, Anchoring, journal_path, update_of};
+use homing_node::anchoring::{self, Anchoring, AnchoringError, journal_path, update_of};
 use homing_node::clock;
 use homing_node::config::{self, AnchorConfig, AnchorKind};
 use serde::Serialize;
 
-use super::{broken, reader};
+use super::{broken, deploy, reader, told};
 use crate::commands::config::resolved;
 use crate::commands::{OK, Outcome};
-use crate::render::{fields, words};
+use crate::render::{fields, time, words};
 use crate::session::Session;
+
+const NOT_ANCHORED: &str = "the audit log could not be anchored";
+const NOTHING_LOST: &str = "nothing is lost, it is asked for again; see docs/anchoring.md";
+/// Between two looks of `now --wait`, at least.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AnchorCommand {
@@ -28,11 +34,20 @@ pub(super) enum AnchorCommand {
         after_help = "Examples:\n  homing audit anchor status\n  homing audit anchor status --json"
     )]
     Status,
-    /// Look outside and send what is due, once; a running daemon does it by itself
+    /// Look outside and send what waits, whatever audit.anchor.interval says; a running daemon does it by itself
     #[command(
-        after_help = "Examples:\n  homing audit anchor now\n  homing audit anchor now --json"
+        after_help = "Examples:\n  homing audit anchor now\n  homing audit anchor now --wait 20m --json"
     )]
-    Now,
+    Now {
+        /// Stay until everything is anchored and final, at most this long
+        #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
+        wait: Option<Duration>,
+    },
+    /// Put the contract on the configured chain, once per chain, and say its address
+    #[command(
+        after_help = "Examples:\n  homing audit anchor deploy\n  homing config set audit.anchor.contract $(homing audit anchor deploy -o name)"
+    )]
+    Deploy,
 }
 
 /// What an auditor knows besides the proof.
@@ -51,10 +66,12 @@ pub(super) struct AuditorArgs {
 
 pub(super) async fn run(session: &Session, command: &AnchorCommand) -> Outcome {
     let config = configured(session)?;
-    if let AnchorCommand::Now = command {
-        now(session, &config).await?;
-    }
-    let view = StatusView::read(session, &config)?;
+    let held = match command {
+        AnchorCommand::Deploy => return deploy::run(session, &config).await,
+        AnchorCommand::Now { wait } => now(session, &config, wait.unwrap_or_default()).await?,
+        AnchorCommand::Status => None,
+    };
+    let view = StatusView::read(session, &config, held)?;
     session.out.result(&view, || vec![view.anchored.to_string()], || view.text());
     Ok(OK)
 }
@@ -62,29 +79,75 @@ pub(super) async fn run(session: &Session, command: &AnchorCommand) -> Outcome {
 fn configured(session: &Session) -> Result<AnchorConfig, ApiError> {
     let config = resolved(session, &Vec::new())?;
     config.anchor.ok_or_else(|| {
-        ApiError::new(Code::Usage, "the audit log is not anchored: audit.anchor.kind is not set")
+        let text = "the audit log is not anchored: audit.anchor.kind is not set";
+        ApiError::new(Code::ConfigInvalid, text)
             .hint("homing config set audit.anchor.kind evm, and the others: homing config list")
     })
 }
 
-async fn now(session: &Session, config: &AnchorConfig) -> Result<(), ApiError> {
+/// Rounds until something was sent and nothing more can be, or until `wait` is over and everything is final. Why something waits
+/// that could have been sent; `None`: it could not.
+async fn now(
+    session: &Session,
+    config: &AnchorConfig,
+    wait: Duration,
+) -> Result<Option<String>, ApiError> {
     let mut reader = reader(session)?;
     let origin = reader.key().name.clone();
-    let now_ms = clock::wall().0;
-    let opened = Anchoring::open(config, session.home.dir(), &origin);
+    let config = AnchorConfig { interval: Duration::ZERO, ..config.clone() };
+    let opened = Anchoring::open(&config, session.home.dir(), &origin);
     let mut anchoring = opened.map_err(|error| failed(&error))?;
-    anchoring.feed(&mut reader, now_ms).map_err(|error| failed(&error))?;
-    let round = anchoring.round(now_ms).await.map_err(|error| failed(&error))?;
-    if let Some(hold) = round.held {
-        crate::output::say(&format!("nothing was sent: {hold}"));
+    let began = std::time::Instant::now();
+    loop {
+        let now_ms = clock::wall().0;
+        reader.refresh().map_err(|error| told(&error))?;
+        anchoring.feed(&mut reader, now_ms).map_err(|error| failed(&error))?;
+        let round = anchoring.round(now_ms).await.map_err(|error| failed(&error))?;
+        let waiting = anchoring.waiting().map_err(|error| failed(&error))?.entries;
+        let goes_on = round.again.is_zero() || (round.sent == 0 && round.confirmed > 0);
+        let is_over = began.elapsed() >= wait;
+        if waiting == 0 || (is_over && !goes_on) {
+            return Ok(round.held.filter(|_| waiting > 0).map(|hold| hold.to_string()));
+        }
+        tokio::time::sleep(round.again.clamp(LOOK_AGAIN, LOOK_AGAIN * 10)).await;
     }
-    Ok(())
 }
 
-fn failed(error: &dyn std::error::Error) -> ApiError {
-    let problem = ApiError::new(Code::Usage, "the audit log could not be anchored")
-        .hint("nothing is lost, it is asked for again; see docs/anchoring.md");
-    problem.why(with_causes(error))
+/// What went wrong, and what to do: by whose fault it was.
+pub(super) fn failed(error: &AnchoringError) -> ApiError {
+    let (code, text, hint) = match error {
+        AnchoringError::Unset(_) | AnchoringError::Both | AnchoringError::File { .. } => {
+            (Code::ConfigInvalid, NOT_ANCHORED, "homing config list; see docs/anchoring.md")
+        }
+        AnchoringError::Log(error) => return told(error),
+        AnchoringError::Anchor(error) => why_not(error),
+        _ => (Code::Internal, NOT_ANCHORED, NOTHING_LOST),
+    };
+    ApiError::new(code, text).why(with_causes(error)).hint(hint)
+}
+
+fn why_not(error: &AnchorError) -> (Code, &'static str, &'static str) {
+    match error {
+        AnchorError::Away { .. } => (Code::PeerOffline, NOT_ANCHORED, NOTHING_LOST),
+        AnchorError::Refused { .. } | AnchorError::Reverted { .. } => {
+            (Code::AgentFailed, NOT_ANCHORED, "what it says is above; nothing is lost")
+        }
+        AnchorError::Setting(_) => {
+            (Code::ConfigInvalid, NOT_ANCHORED, "homing config list; see docs/anchoring.md")
+        }
+        AnchorError::Fee { .. } | AnchorError::Gas { .. } => {
+            (Code::LimitReached, NOT_ANCHORED, "wait, or raise that ceiling: homing config set")
+        }
+        AnchorError::Fork { .. } | AnchorError::Behind { .. } => (
+            Code::AuditChainBroken,
+            "another history of this log is anchored",
+            "keep the files as evidence; see docs/audit.md",
+        ),
+        AnchorError::Evidence(_) => {
+            (Code::AuditChainBroken, "the evidence of an anchor does not hold", NOTHING_LOST)
+        }
+        _ => (Code::Internal, NOT_ANCHORED, NOTHING_LOST),
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -101,10 +164,17 @@ struct StatusView {
     removed: u64,
     reverted: u64,
     duplicates: u64,
+    /// Why what waits was not sent by `now`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<String>,
 }
 
 impl StatusView {
-    fn read(session: &Session, config: &AnchorConfig) -> Result<Self, ApiError> {
+    fn read(
+        session: &Session,
+        config: &AnchorConfig,
+        held: Option<String>,
+    ) -> Result<Self, ApiError> {
         let origin = reader(session)?.key().name.clone();
         let path = journal_path(session.home.dir(), config.kind);
         let updates = config.updates && config.kind == AnchorKind::Evm;
@@ -112,7 +182,7 @@ impl StatusView {
             false => Waiting::default(),
             true => Journal::open(&path, &origin)
                 .and_then(|journal| journal.waiting(!updates))
-                .map_err(|error| failed(&error))?,
+                .map_err(|error| failed(&error.into()))?,
         };
         Ok(Self {
             schema: "homing.audit_anchor/v1",
@@ -126,16 +196,18 @@ impl StatusView {
             removed: waiting.removed,
             reverted: waiting.reverted,
             duplicates: waiting.duplicates,
+            held,
         })
     }
 
     fn text(&self) -> String {
         let what = if self.mode == "update" { "update" } else { "entry" };
+        let held = self.held.as_ref().map(|why| format!("; held: {why}")).unwrap_or_default();
         let since = self.waiting_since.map(|since| format!(", since {since}")).unwrap_or_default();
         fields(&[
             ("anchor", format!("{}, {} mode", self.kind, self.mode)),
             ("anchored", words::count(self.anchored, what)),
-            ("waiting", format!("{}{since}", words::count(self.waiting, what))),
+            ("waiting", format!("{}{since}{held}", words::count(self.waiting, what))),
             ("anchors", format!("{} confirmed, {} sent", self.confirmed, self.sent)),
             (
                 "trouble",
@@ -278,11 +350,10 @@ async fn on_chain(args: &AuditorArgs, finding: &Finding) -> Result<String, ApiEr
 
 #[cfg(feature = "evm")]
 async fn asked(rpc: &str, contract: [u8; 20], finding: &Finding) -> Result<String, ApiError> {
-    use homing_anchor::AnchorError;
     use homing_anchor::evm::standing;
     let standing = standing(rpc, finding, contract).await.map_err(|error| match error {
         AnchorError::Evidence(error) => broken(error.to_string()),
-        other => failed(&other),
+        other => failed(&other.into()),
     })?;
     let depth = standing.depth;
     Ok(match standing.is_final {
@@ -293,5 +364,5 @@ async fn asked(rpc: &str, contract: [u8; 20], finding: &Finding) -> Result<Strin
 
 #[cfg(not(feature = "evm"))]
 async fn asked(_: &str, _: [u8; 20], _: &Finding) -> Result<String, ApiError> {
-    Err(failed(&homing_anchor::EvidenceError::NotBuilt))
+    Err(failed(&AnchorError::Evidence(homing_anchor::EvidenceError::NotBuilt).into()))
 }

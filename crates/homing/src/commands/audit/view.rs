@@ -7,7 +7,7 @@ use homing_api::Stamp;
 use homing_audit::{Exported, Reviewed};
 use homing_base::{NodeId, Wall};
 use homing_core::audit::bundle::Verified;
-use homing_core::audit::{EntryError, Fact, Hash, NoteKey};
+use homing_core::audit::{EntryError, Fact, Hash, NoteKey, ProofBundle};
 use serde::Serialize;
 
 use super::anchor::AnchorView;
@@ -183,6 +183,36 @@ impl ExportView {
             ("exported", format!("{} entries, {written} written", self.entries)),
             ("to", self.dir.clone()),
             ("key", self.key.clone()),
+        ])
+    }
+}
+
+/// A proof that was written.
+#[derive(Debug, Serialize)]
+pub(super) struct ProvenView {
+    schema: &'static str,
+    index: u64,
+    pub(super) file: String,
+    witnesses: usize,
+    anchors: usize,
+}
+
+impl ProvenView {
+    pub(super) fn new(index: u64, file: &Path, bundle: &ProofBundle) -> Self {
+        Self {
+            schema: "homing.audit_proven/v1",
+            index,
+            file: file.display().to_string(),
+            witnesses: bundle.witnesses.len(),
+            anchors: bundle.anchors.len(),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        fields(&[
+            ("proof", format!("of entry {}, {}", self.index, self.file)),
+            ("cosigned by", words::count(self.witnesses as u64, "peer")),
+            ("anchors", self.anchors.to_string()),
         ])
     }
 }
