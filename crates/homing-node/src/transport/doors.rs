@@ -114,15 +114,6 @@ impl Doors {
         }
     }
 
-    /// Looks at interfaces and relays again.
-    pub(super) async fn network_changed(&self) {
-        let Some(pair) = self.pair() else { return };
-        pair.main.network_change().await;
-        if !self.single() {
-            pair.front.network_change().await;
-        }
-    }
-
     /// Closes both, telling the peers, and frees the UDP ports, each within [`limits::DOOR_CLOSE_TIMEOUT`].
     pub(super) async fn close(&self) {
         let pair = self.open.write().unwrap_or_else(PoisonError::into_inner).take();

@@ -7,9 +7,10 @@
 //! when it answers again it is put back. A relay that answers while iroh sits in its back-off gets a new
 //! URL ([`RelayBook::renew`](super::relay_book::RelayBook::renew)), so that the connection is tried at once.
 //!
-//! A relay that just went down, and one asked just after our own addresses changed, is asked *eagerly*: three
-//! staggered connections per probe, because the second after which TCP repeats a lost SYN would be
-//! most of the gap that a repaired cable leaves.
+//! A relay that just went down, and one asked just after our own addresses changed, is asked *eagerly*: at once, and by
+//! three staggered connections per probe, because the second after which TCP repeats a lost SYN would be
+//! most of the gap that a repaired cable leaves. After sleep the connection is renewed: the machine may have lost it
+//! long ago, and the stack does not know that it slept ([`surroundings`](super::surroundings)).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,7 @@ use iroh::endpoint::RelayStatus;
 use iroh::{RelayUrl, Watcher};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tracing::debug;
 
 use super::https::{Http, PING_PATH};
 use super::limits::{
@@ -29,6 +31,7 @@ use super::limits::{
     PROBE_PERIOD_IDLE, PROBE_STAGGER, PROBE_TIMEOUT, PROBES_EAGER_DOWN, PROBES_EAGER_MOVED,
     PROBES_STAGGERED,
 };
+use super::surroundings::Change;
 use super::tasks::Tasks;
 use super::{Shared, TransportEvent};
 
@@ -93,11 +96,16 @@ impl Health {
 }
 
 /// Watches every configured relay.
-pub(super) fn spawn(shared: &Arc<Shared>, tasks: &Tasks) {
+pub(super) fn spawn(
+    shared: &Arc<Shared>,
+    changes: &watch::Receiver<Option<Change>>,
+    tasks: &Tasks,
+) {
     for relay in shared.book.configured() {
         let doctor = Doctor {
             shared: shared.clone(),
             relay: relay.clone(),
+            changes: changes.clone(),
             http: None,
             kept: Duration::ZERO,
             failures: 0,
@@ -114,6 +122,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, tasks: &Tasks) {
 struct Doctor {
     shared: Arc<Shared>,
     relay: RelayRef,
+    changes: watch::Receiver<Option<Change>>,
     http: Option<Http>,
     /// How long `http` has been kept, at most.
     kept: Duration,
@@ -159,7 +168,20 @@ impl Doctor {
                     }
                     self.eager = self.eager.max(PROBES_EAGER_MOVED);
                 }
+                // No news is no reason to stop.
+                Ok(()) = self.changes.changed() => self.on_change().await,
             }
+        }
+    }
+
+    /// What was connected before may be gone without a word.
+    async fn on_change(&mut self) {
+        let change = *self.changes.borrow_and_update();
+        debug!(relay = %self.relay.authority(), ?change, "asking a relay again");
+        self.http = None;
+        self.eager = self.eager.max(PROBES_EAGER_MOVED);
+        if change == Some(Change::Sleep) {
+            self.renew().await;
         }
     }
 

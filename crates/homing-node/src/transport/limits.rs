@@ -66,6 +66,12 @@ pub const PROBES_EAGER_DOWN: u32 = 60;
 pub const PROBES_EAGER_MOVED: u32 = 8;
 /// From a failed probe to the next, before a relay counts as down.
 pub const PROBE_AGAIN: Duration = Duration::from_millis(250);
+/// From the kernel's first word of a network change to the look at what came of it.
+pub const NETWORK_SETTLES: Duration = Duration::from_millis(20);
+/// Period of the look whether the machine slept.
+pub const SLEEP_LOOK: Duration = Duration::from_secs(1);
+/// What counts as sleep; less and a NAT has forgotten nothing.
+pub const SLEEP_MIN: Duration = Duration::from_secs(1);
 /// From a relay's denial to the next attempt, when there is no other relay: its list may have changed.
 pub const PROBE_DENIED: Duration = Duration::from_secs(30);
 /// The same when another relay serves us meanwhile: trying again costs a change of home.

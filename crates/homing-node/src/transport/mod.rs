@@ -28,6 +28,7 @@ pub mod relay_book;
 mod self_check;
 pub mod stream;
 mod streams;
+mod surroundings;
 mod tasks;
 mod whois;
 
@@ -212,7 +213,9 @@ impl Transport {
         });
         accept::spawn(&shared, &tasks);
         facts::spawn(&shared, &config, &tasks);
-        health::spawn(&shared, &tasks);
+        let (told, changes) = watch::channel(None);
+        tasks.spawn(surroundings::run(told));
+        health::spawn(&shared, &changes, &tasks);
         tasks.spawn(self_check::run(shared.clone()));
         Ok((Self { shared, tasks }, receiver))
     }
@@ -327,11 +330,6 @@ impl Transport {
     #[must_use]
     pub fn bound(&self) -> Vec<SocketAddr> {
         self.shared.doors.pair().map(|pair| pair.main.bound_sockets()).unwrap_or_default()
-    }
-
-    /// The system's network changed or came back from sleep: look again now.
-    pub async fn network_changed(&self) {
-        self.shared.doors.network_changed().await;
     }
 
     /// Closes every link and both doors, and waits until the peers were told and the UDP ports are free (2.5 s at
