@@ -11,7 +11,7 @@ use homing_node::transport::{Transport, TransportConfig, TransportEvent};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A relay on loopback with a self-made certificate.
 pub(crate) struct Relay {
