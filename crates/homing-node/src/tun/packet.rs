@@ -1,10 +1,18 @@
 //! IPv6 packets as far as the interface must understand them (RFC 8200 §3), and the one kind it makes itself: "destination
 //! unreachable" (RFC 4443 §3.1).
+//!
+//! Of the extension headers (RFC 8200 §4) only the fragment header passes: programs that send more than the MTU in one
+//! UDP packet need it, and it hides nothing. The others (hop-by-hop, routing, destination options) would hide what
+//! follows from the checks here, and no program over an agent's address needs them.
 
 use std::net::Ipv6Addr;
 
 /// The fixed header.
 pub(super) const HEADER_BYTES: usize = 40;
+/// Hop-by-hop options, routing, destination options.
+const REFUSED: [u8; 3] = [0, 43, 60];
+const FRAGMENT: u8 = 44;
+const FRAGMENT_BYTES: usize = 8;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 /// An error carries as much of its cause as fits into the least MTU (RFC 4443 §3.1).
@@ -15,26 +23,43 @@ const ERROR_BYTES_MAX: usize = 1_280;
 pub(super) struct Envelope {
     pub(super) source: Ipv6Addr,
     pub(super) destination: Ipv6Addr,
-    /// Of a UDP packet without extension headers.
+    /// Of a UDP packet, or its first fragment.
     pub(super) udp_ports: Option<(u16, u16)>,
 }
 
-/// Reads the header; `None`: not one whole IPv6 packet.
+/// Reads the header; `None`: not one whole IPv6 packet, or one with an extension header that is refused.
 pub(super) fn envelope(packet: &[u8]) -> Option<Envelope> {
     let header = packet.get(..HEADER_BYTES)?;
     let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
     if header[0] >> 4 != 6 || packet.len() != HEADER_BYTES + payload {
         return None;
     }
-    let ports = || {
-        let ports = packet.get(HEADER_BYTES..HEADER_BYTES + 4)?;
-        Some((u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]])))
-    };
+    let (next, body) = upper_layer(header[6], &packet[HEADER_BYTES..])?;
     Some(Envelope {
         source: address(header, 8),
         destination: address(header, 24),
-        udp_ports: if header[6] == UDP { ports() } else { None },
+        udp_ports: if next == UDP { ports(body) } else { None },
     })
+}
+
+/// What the packet carries, and its bytes; those of a later fragment are nobody's header.
+fn upper_layer(next: u8, payload: &[u8]) -> Option<(u8, &[u8])> {
+    let (next, body) = match next {
+        FRAGMENT => {
+            let (fragment, body) = payload.split_at_checked(FRAGMENT_BYTES)?;
+            let is_first = u16::from_be_bytes([fragment[2], fragment[3]]) >> 3 == 0;
+            (fragment[0], if is_first { body } else { &[] })
+        }
+        next => (next, payload),
+    };
+    // A second fragment header is no kernel's making.
+    let hides = REFUSED.contains(&next) || next == FRAGMENT;
+    (!hides).then_some((next, body))
+}
+
+fn ports(udp: &[u8]) -> Option<(u16, u16)> {
+    let ports = udp.get(..4)?;
+    Some((u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]])))
 }
 
 fn address(header: &[u8], at: usize) -> Ipv6Addr {
@@ -117,6 +142,27 @@ pub(super) mod tests {
         assert_eq!((read.source.to_string(), read.destination.to_string()), (A.into(), B.into()));
         assert_eq!(read.udp_ports, Some((12_345, 53)));
         assert_eq!(envelope(&packet(A, B, 6, &[0; 20])).unwrap().udp_ports, None);
+    }
+
+    #[test]
+    fn nothing_hides_the_ports() {
+        let udp = [0x30, 0x39, 0, 53, 0, 8, 0, 0];
+        for refused in REFUSED {
+            let options = [&[UDP, 0, 1, 4, 0, 0, 0, 0][..], &udp].concat();
+            assert_eq!(envelope(&packet(A, B, refused, &options)), None, "{refused}");
+            let inside = [&[refused, 0, 0, 1, 0, 0, 0, 7][..], &options].concat();
+            assert_eq!(envelope(&packet(A, B, FRAGMENT, &inside)), None, "{refused} in a fragment");
+        }
+        let fragment = |offset: u16| {
+            let place = (offset << 3 | 1).to_be_bytes();
+            let header = [UDP, 0, place[0], place[1], 0, 0, 0, 7];
+            packet(A, B, FRAGMENT, &[&header[..], &udp].concat())
+        };
+        assert_eq!(envelope(&fragment(0)).unwrap().udp_ports, Some((12_345, 53)));
+        assert_eq!(envelope(&fragment(160)).unwrap().udp_ports, None, "data, not a header");
+        let twice = [&[FRAGMENT, 0, 0, 1, 0, 0, 0, 7][..], &fragment(0)[HEADER_BYTES..]].concat();
+        assert_eq!(envelope(&packet(A, B, FRAGMENT, &twice)), None);
+        assert_eq!(envelope(&packet(A, B, FRAGMENT, &[UDP, 0, 0, 1])), None, "cut short");
     }
 
     #[test]
