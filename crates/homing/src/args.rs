@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     a2a, audit, card, completions, config, content, daemon, demo, dht, dns, doctor, expose, fetch,
-    find, forward, gossip, info, key, listen, mcp, name, ping, record, recv, reference, registry,
-    relay, resolve, run, send, start, status, streams, tools, topic, trust, url, wait,
+    find, forward, gossip, info, key, lab, listen, mcp, name, ping, record, recv, reference,
+    registry, relay, resolve, run, send, start, status, streams, tools, topic, trust, url, wait,
 };
 use crate::output::Format;
 
@@ -47,11 +47,12 @@ pub(crate) struct Global {
     pub(crate) color: Color,
 }
 
-/// What follows `--output`: a format, or a file for the one command that writes one.
+/// What follows `--output`: a format, or a file for the one command that writes one, or TOML for the one that has it.
 #[derive(Clone, Debug)]
 pub(crate) enum OutputWord {
     Format(Format),
     File(PathBuf),
+    Toml,
 }
 
 fn output_format() -> ValueParser {
@@ -64,7 +65,7 @@ impl Global {
         match self.output {
             _ if self.json => Format::Json,
             OutputWord::Format(format) => format,
-            OutputWord::File(_) => Format::Auto,
+            OutputWord::File(_) | OutputWord::Toml => Format::Auto,
         }
     }
 
@@ -149,6 +150,7 @@ pub(crate) enum Command {
     Dns(dns::DnsArgs),
     Events(tools::EventsArgs),
     Metrics(tools::MetricsArgs),
+    Lab(lab::LabArgs),
     // TOOLS
     Config(config::ConfigArgs),
     Api(tools::ApiArgs),
@@ -177,7 +179,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Agents", &["mcp", "a2a"]),
     ("Proof", &["audit", "verify"]),
-    ("Network", &["netcheck", "relay", "registry", "dns", "events", "metrics"]),
+    ("Network", &["netcheck", "relay", "registry", "dns", "events", "metrics", "lab"]),
     ("Tools", &["config", "api", "schema", "completions"]),
 ];
 

@@ -108,6 +108,12 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// A line to stderr that the next one replaces; for terminals.
+pub(crate) fn say_over(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "\r\x1b[2K{text}").and_then(|()| stderr.flush());
+}
+
 /// Prints an error in the right form; the code is how to exit.
 pub(crate) fn fail(error: &ApiError, format: Format) -> ExitCode {
     if format.is_json() {

@@ -37,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "homing-registry",
             "homing-gateway",
             "homing-node",
+            "homing-sim",
         ],
     ),
 ];

@@ -70,7 +70,7 @@ struct Region {
 
 /// All regions seen so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Regions {
+pub(crate) struct Regions {
     regions: BTreeMap<(u8, u64), Region>,
     events: u64,
     changes: u64,
@@ -83,7 +83,7 @@ fn label(prefix: u64, depth: u8) -> u64 {
 
 impl Regions {
     /// `lives`: who was born or died since the last time; `depths`: where everybody stands.
-    fn observe(&mut self, lives: &[u64], depths: &[(u64, u8)]) {
+    pub(crate) fn observe(&mut self, lives: &[u64], depths: &[(u64, u8)]) {
         self.events += lives.len() as u64;
         for (prefix, depth) in lives.iter().flat_map(|p| (0..=DEPTH_MAX).map(move |d| (*p, d))) {
             if let Some(region) = self.regions.get_mut(&(depth, label(prefix, depth))) {
@@ -93,6 +93,11 @@ impl Regions {
         for (at, divided) in stands(depths) {
             self.note(at, divided);
         }
+    }
+
+    /// Regions that became divided or whole so far.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     fn note(&mut self, at: (u8, u64), divided: bool) {

@@ -60,4 +60,13 @@ impl Oracle {
         });
         found
     }
+
+    /// The `n` living nodes that follow `id` on the ring of IDs.
+    #[must_use]
+    pub fn after(&self, id: &NodeId, n: usize) -> Vec<u32> {
+        let start = self.keys.partition_point(|k| *k <= id_prefix(id));
+        let others = self.handles.len().saturating_sub(1);
+        let ring = self.handles[start..].iter().chain(&self.handles[..start]);
+        ring.take(n.min(others)).copied().collect()
+    }
 }

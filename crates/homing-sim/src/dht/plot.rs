@@ -57,6 +57,17 @@ pub struct Chart {
     pub series: Vec<Series>,
 }
 
+/// One panel as a part of a page: no background, in the page's own ink.
+#[must_use]
+pub fn inline(chart: &Chart) -> String {
+    let mut out = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"11\" fill=\"currentColor\">\n"
+    );
+    panel(&mut out, chart, 0.0);
+    out.push_str("</svg>");
+    out
+}
+
 /// The panels, side by side, as one SVG document.
 #[must_use]
 pub fn svg(charts: &[Chart]) -> String {
@@ -133,15 +144,15 @@ fn axes(out: &mut String, chart: &Chart, x: Scale, y: Scale) {
         if axis.ticks.is_empty() { scale.ticks() } else { axis.ticks.clone() }
     };
     for value in ticks(&chart.x, x) {
-        line(out, (x.at(value), y.from), (x.at(value), y.to), "#e4e4e4");
+        line(out, (x.at(value), y.from), (x.at(value), y.to), "#8884");
         text(out, (x.at(value), y.from + 15.0), "middle", &number(value), "");
     }
     for value in ticks(&chart.y, y) {
-        line(out, (x.from, y.at(value)), (x.to, y.at(value)), "#e4e4e4");
+        line(out, (x.from, y.at(value)), (x.to, y.at(value)), "#8884");
         text(out, (x.from - 6.0, y.at(value) + 4.0), "end", &number(value), "");
     }
-    line(out, (x.from, y.from), (x.to, y.from), "black");
-    line(out, (x.from, y.from), (x.from, y.to), "black");
+    line(out, (x.from, y.from), (x.to, y.from), "currentColor");
+    line(out, (x.from, y.from), (x.from, y.to), "currentColor");
     let (middle, centre) = ((x.from + x.to) / 2.0, (y.from + y.to) / 2.0);
     text(out, (middle, HEIGHT - 14.0), "middle", chart.x.label, "");
     let (left, turn) = (x.from - LEFT + 14.0, "rotate(-90");

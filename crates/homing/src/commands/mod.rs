@@ -19,6 +19,7 @@ pub(crate) mod forward;
 pub(crate) mod gossip;
 pub(crate) mod info;
 pub(crate) mod key;
+pub(crate) mod lab;
 pub(crate) mod listen;
 pub(crate) mod mcp;
 pub(crate) mod name;
@@ -104,6 +105,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Dns(args) => dns::run(session, args).await,
         Command::Events(args) => tools::events(session, &args).await,
         Command::Metrics(_) => tools::metrics(session).await,
+        Command::Lab(args) => lab::run(session, args).await,
         Command::Config(args) => config::run(session, args),
         Command::Api(args) => tools::api(session, &args).await,
         Command::Schema(args) => tools::schema(session, &args),

@@ -1,0 +1,3 @@
+//! Strategies that the daemon does not have, for comparison in the lab only.
+
+pub(crate) mod chord;

@@ -1,0 +1,120 @@
+//! `homing lab simulate`: one fleet, one strategy, some seeds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use homing_sim::lab::report::Page;
+use homing_sim::lab::table::{COLUMNS, Row, cells, charts, rows};
+use homing_sim::lab::{Fleet, Job, Trial};
+use serde_json::json;
+
+use super::super::{OK, Outcome};
+use super::course::{Done, RunFlags, seconds, table, write_report};
+use super::fleet::FleetFlags;
+use crate::session::Session;
+
+/// Play a fleet: its churn, regions, NATs, losses and liars, against the daemon's own DHT
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  homing lab simulate --agents 300 --median 1h\n  homing lab simulate --agents 200 --events fleet.jsonl --html report.html\n  homing lab simulate --agents 500 --mean 30m --region eu=2:15ms --region us=1:20ms --route eu,us=90ms --nat public=3,mapped=6,symmetric=1\n  homing lab simulate --resume run-1 --json"
+)]
+pub(crate) struct SimulateArgs {
+    #[command(flatten)]
+    fleet: FleetFlags,
+    #[command(flatten)]
+    run: RunFlags,
+    /// The first seed; equal seeds give equal histories
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// So many seeds, one trial each
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seeds: u64,
+    /// Go on with an interrupted run; it knows its scenario
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["FleetFlags", "run", "seed", "seeds"])]
+    resume: Option<PathBuf>,
+}
+
+pub(crate) async fn run(session: &Session, args: &SimulateArgs) -> Outcome {
+    let done = match &args.resume {
+        Some(dir) => args.run.resume(session, "simulate", dir).await?,
+        None => {
+            let fleet = args.fleet.fleet()?;
+            let job = |seed| Job { strategy: fleet.strategy, turnover: None, agents: None, seed };
+            let last = args.seed.saturating_add(args.seeds.min(10_000));
+            let jobs: Vec<Job> = (args.seed..last).map(job).collect();
+            args.run.begin(session, "simulate", (fleet, jobs, json!(null)), None).await?
+        }
+    };
+    let rows = rows(&done.trials);
+    let answer = json!({
+        "schema": "homing.lab_simulation/v1",
+        "scenario": done.fleet,
+        "summary": rows,
+        "trials": done.trials.iter().map(|(_, t)| t).collect::<Vec<_>>(),
+    });
+    let names = || done.trials.iter().map(|(_, t)| t.figures.trace.clone()).collect();
+    session.out.result(&answer, names, || text(&done, &rows));
+    if let Some(path) = &args.run.html {
+        write_report(path, &page(&done, &rows).html())?;
+    }
+    Ok(OK)
+}
+
+fn text(done: &Done, rows: &[Row]) -> String {
+    let mut text = table(rows);
+    for (job, trial) in &done.trials {
+        let figures = &trial.figures;
+        text.push_str(&format!(
+            "seed {}  trace {}\n  {} events in {} of CPU, {:.0} per CPU-second, {} MB at most\n",
+            job.seed,
+            figures.trace,
+            figures.simulator_events,
+            seconds(Duration::from_secs_f64(trial.cpu_seconds.max(0.0))),
+            trial.speed(),
+            trial.memory_peak_bytes / 1_000_000
+        ));
+    }
+    text.push_str(&verdict(&done.fleet, &done.trials));
+    text.push('\n');
+    text
+}
+
+/// What it comes to, in a sentence.
+fn verdict(fleet: &Fleet, trials: &[(Job, Trial)]) -> String {
+    let sum = |f: &dyn Fn(&Trial) -> usize| trials.iter().map(|(_, t)| f(t)).sum::<usize>();
+    let (lookups, found) = (sum(&|t| t.figures.lookups), sum(&|t| t.figures.found));
+    let lost = sum(&|t| t.figures.records_lost);
+    let turnover = trials.first().map_or(0.0, |(_, t)| t.figures.turnover_per_hour);
+    let diverged = trials.iter().filter(|(_, t)| t.figures.diverged).count();
+    if diverged > 0 {
+        return format!(
+            "{diverged} of {} trials diverged: the network does more and more and gets nothing done",
+            trials.len()
+        );
+    }
+    format!(
+        "{} agents, {:.0} % turnover per hour: {found} of {lookups} lookups succeeded, {lost} records lost",
+        fleet.agents,
+        100.0 * turnover
+    )
+}
+
+fn page(done: &Done, rows: &[Row]) -> Page {
+    let mut page = Page::new(&done.fleet.name, &done.fleet.about);
+    page.lead(&verdict(&done.fleet, &done.trials));
+    page.heading("Figures");
+    page.table(&COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>());
+    page.soft("Means over seeds with 95 % bands; upkeep per agent-second; converged: seconds until 99 % of true neighbours are known after a share of the fleet died at once; lost: records of living agents that nobody held.");
+    page.heading("Courses");
+    page.charts(&charts(&done.trials));
+    page.heading("Scenario");
+    page.code(&serde_json::to_string_pretty(&done.fleet).expect("a fleet is JSON"));
+    let seeds: Vec<_> = done
+        .trials
+        .iter()
+        .map(|(j, t)| format!("seed {}: trace {}", j.seed, t.figures.trace))
+        .collect();
+    page.code(&seeds.join("\n"));
+    page
+}
