@@ -1,5 +1,6 @@
 //! `homing lab plan`: which strategy and settings a fleet needs, with evidence.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -26,11 +27,11 @@ const AGENTS_MAX: u64 = 10_000_000;
 )]
 pub(crate) struct PlanArgs {
     /// How many agents live at the same time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=AGENTS_MAX))]
-    agents: u64,
+    #[arg(long, value_name = "N", required_unless_present = "resume", value_parser = clap::value_parser!(u64).range(2..=AGENTS_MAX))]
+    agents: Option<u64>,
     /// Half of them live less than this
-    #[arg(long, value_name = "TIME")]
-    lifetime: Span,
+    #[arg(long, value_name = "TIME", required_unless_present = "resume")]
+    lifetime: Option<Span>,
     /// The shape of their lives: exponential, weibull, log-normal, pareto or fixed
     #[arg(long, value_name = "MODEL", default_value = "exponential")]
     model: Model,
@@ -54,6 +55,9 @@ pub(crate) struct PlanArgs {
     output: Option<OutputWord>,
     #[command(flatten)]
     run: RunFlags,
+    /// Go on with an interrupted plan; it knows its fleet
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["agents", "lifetime", "model", "audit", "content", "self_contained", "weights", "run"])]
+    resume: Option<PathBuf>,
 }
 
 fn format(text: &str) -> Result<OutputWord, String> {
@@ -63,24 +67,39 @@ fn format(text: &str) -> Result<OutputWord, String> {
     Format::from_str(text, true).map(OutputWord::Format)
 }
 
-pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Outcome {
-    let usage = |what: String| ApiError::new(Code::Usage, what).hint("homing lab plan --help");
-    let weights = Weights::usual(args.audit).changed(&args.weights);
-    let wish = Wish {
-        agents: usize::try_from(args.agents).unwrap_or(usize::MAX),
-        lifetime: args.lifetime,
-        model: args.model,
-        audit: args.audit,
-        content: args.content,
-        self_contained: args.self_contained,
-        weights: weights.map_err(|e| usage(format!("--weights: {e}")))?,
-    };
-    if !(60.0..=3.2e8).contains(&args.lifetime.as_seconds()) {
-        return Err(usage(format!("--lifetime {}: 1m to 10 years", args.lifetime)));
+impl PlanArgs {
+    fn wish(&self) -> Result<Wish, ApiError> {
+        let usage = |what: String| ApiError::new(Code::Usage, what).hint("homing lab plan --help");
+        let lifetime = self.lifetime.unwrap_or_default();
+        if !(60.0..=3.2e8).contains(&lifetime.as_seconds()) {
+            return Err(usage(format!("--lifetime {lifetime}: 1m to 10 years")));
+        }
+        let weights = Weights::usual(self.audit).changed(&self.weights);
+        Ok(Wish {
+            agents: usize::try_from(self.agents.unwrap_or_default()).unwrap_or(usize::MAX),
+            lifetime,
+            model: self.model,
+            audit: self.audit,
+            content: self.content,
+            self_contained: self.self_contained,
+            weights: weights.map_err(|e| usage(format!("--weights: {e}")))?,
+        })
     }
-    let deadline = Instant::now() + Duration::from_secs_f64(args.budget.as_seconds().min(1e6));
-    let asked = (wish.fleet(), wish.jobs(), json!(wish));
-    let done = args.run.begin(session, "plan", asked, Some(deadline)).await?;
+}
+
+pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Outcome {
+    let done = match &args.resume {
+        Some(dir) => args.run.resume(session, "plan", dir).await?,
+        None => {
+            let wish = args.wish()?;
+            let budget = Duration::from_secs_f64(args.budget.as_seconds().min(1e6));
+            let asked = (wish.fleet(), wish.jobs(), json!(wish));
+            args.run.begin(session, "plan", asked, Some(Instant::now() + budget)).await?
+        }
+    };
+    let wish: Wish = serde_json::from_value(done.extra.clone()).map_err(|e| {
+        ApiError::new(Code::ConfigInvalid, format!("run.json: {e}")).hint("make the plan anew")
+    })?;
     let advice = wish.advice(&done.trials).map_err(|e| {
         ApiError::new(Code::Timeout, e)
             .hint("give it more time with --budget, or fewer other programs")

@@ -66,12 +66,13 @@ struct Log {
 
 pub(crate) async fn run(session: &Session, args: &RecordArgs) -> Outcome {
     let clients = clients(session, args)?;
-    let (mut log, up, last) = open(&args.file)?;
-    let mut roster = Roster::new(args.patience, up, last, clock::wall());
-    if !look(&clients, &mut roster, &mut log).await? {
+    if ask(&clients).await.is_none() {
         return Err(ApiError::new(Code::DaemonNotRunning, "none of the daemons answers")
             .hint("homing up, or name running ones with --daemon HOME"));
     }
+    let (mut log, up, last) = open(&args.file)?;
+    let mut roster = Roster::new(args.patience, up, last, clock::wall());
+    look(&clients, &mut roster, &mut log).await?;
     let daemons = clients.len();
     output::say(&format!(
         "recording {} agents from {daemons} daemons to {}; Ctrl-C ends it",
@@ -134,14 +135,12 @@ fn clients(session: &Session, args: &RecordArgs) -> Result<Vec<Client>, ApiError
     args.daemon.iter().map(client).collect()
 }
 
-/// Asks every daemon once; says whether one answered.
-async fn look(clients: &[Client], roster: &mut Roster, log: &mut Log) -> Result<bool, ApiError> {
+/// Whom the daemons hear now; `None`: none of them answers.
+async fn ask(clients: &[Client]) -> Option<Vec<NodeId>> {
     let mut seen = BTreeSet::new();
-    let mut answered = false;
     for client in clients {
         let asked = async { Ok::<_, ApiError>((client.info().await?, client.dht_peers().await?)) };
         let Ok(Ok((info, peers))) = tokio::time::timeout(ANSWER, asked).await else { continue };
-        answered = true;
         seen.insert(info.node_id);
         let now = clock::wall();
         let there = peers.peers.into_iter().filter(|p| {
@@ -149,11 +148,16 @@ async fn look(clients: &[Client], roster: &mut Roster, log: &mut Log) -> Result<
         });
         seen.extend(there.map(|p| p.peer.node_id));
     }
+    (!seen.is_empty()).then(|| seen.into_iter().collect())
+}
+
+/// One look at the fleet, and what follows from it on disk.
+async fn look(clients: &[Client], roster: &mut Roster, log: &mut Log) -> Result<(), ApiError> {
+    let seen = ask(clients).await;
     let now = clock::wall();
-    let mut lines = roster.heard(now, &seen.into_iter().collect::<Vec<NodeId>>());
-    lines.extend(roster.looked(now, answered));
-    log.append(&lines)?;
-    Ok(answered)
+    let mut lines = roster.heard(now, seen.as_deref().unwrap_or_default());
+    lines.extend(roster.looked(now, seen.is_some()));
+    log.append(&lines)
 }
 
 /// Hears of connections at once; comes back when the daemon does.
