@@ -320,6 +320,7 @@ impl Ground {
         tokio::spawn(node.clone().serve_files());
         tokio::spawn(node.clone().fetch_files());
         tokio::spawn(node.clone().keep_configured());
+        tokio::spawn(node.clone().follow_dht_setting());
         if node.shared.config.content.serve {
             tokio::spawn(node.clone().serve_content());
         }

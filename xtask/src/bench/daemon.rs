@@ -22,6 +22,11 @@ impl Daemon {
         Ok(Self { binary: binary.to_owned(), home, child: None })
     }
 
+    /// Writes its `config.toml`.
+    pub fn configure(&self, text: &str) -> Result<()> {
+        std::fs::write(self.home.join("config.toml"), text).context("writing the configuration")
+    }
+
     /// Starts `homing ARGS…` in the foreground of a child of ours; returns at once.
     pub fn spawn(&mut self, args: &[&str]) -> Result<()> {
         let log = std::fs::File::create(self.home.join("run.log"))?;

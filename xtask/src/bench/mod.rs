@@ -1,4 +1,4 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|expose|audit|anchor|swarm]`, `… bench dht [ARGS]`,
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|expose|audit|anchor|swarm|clusters]`, `… bench dht [ARGS]`,
 //! `… bench congestion [SECONDS [ROUNDS]]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
@@ -7,11 +7,13 @@
 //! modes, and tells the gas (only when named: it takes minutes);
 //! `gateway` puts a request through the gateway beside a direct one; `expose` does so through two real daemons;
 //! `agent` measures the release binary as a user meets it: start, memory, the gap of a move; `swarm` runs
-//! fifty daemons in one DHT and kills half of them (only when named); `dht` puts our DHT beside others and
+//! fifty daemons in one DHT and kills half of them (only when named); `clusters` lets
+//! forty change the DHT's mode while they die and are born (only when named); `dht` puts our DHT beside others and
 //! takes arguments of its own (see `bench/dht`). Not
 //! asserted anywhere: a busy machine must not fail a test. Quote ratios and medians.
 
 mod agent;
+mod clusters;
 mod congestion;
 mod daemon;
 mod dht;
@@ -39,11 +41,14 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         return congestion::measure(root, rest);
     }
     if let Some(unknown) = args.iter().find(|a| {
-        !["streams", "agent", "registry", "gateway", "expose", "audit", "anchor", "swarm"]
-            .contains(&a.as_str())
+        ![
+            "streams", "agent", "registry", "gateway", "expose", "audit", "anchor", "swarm",
+            "clusters",
+        ]
+        .contains(&a.as_str())
     }) {
         bail!(
-            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, expose, audit, anchor, swarm, dht, \
+            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, expose, audit, anchor, swarm, clusters, dht, \
              congestion"
         );
     }
@@ -92,6 +97,13 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         println!("== swarm: real daemons in one DHT on loopback");
         good &= run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?.success;
         swarm::measure(&run::target_dir(root).join("release/homing"))?;
+    }
+    if args.iter().any(|a| a == "clusters") {
+        println!(
+            "== clusters: real daemons on loopback, a turnover of 400 % per hour, the mode changes twice"
+        );
+        good &= run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?.success;
+        clusters::measure(&run::target_dir(root).join("release/homing"))?;
     }
     Ok(good)
 }

@@ -33,6 +33,7 @@ impl Agent {
             Command::DhtLookup { key, timeout } => {
                 return self.look_up_in_dht(now, request, key, timeout);
             }
+            Command::DhtMode(mode) => Ok(self.set_dht_mode(now, mode)),
             Command::ResolveReference { key, timeout } => {
                 return self.resolve_reference(now, request, key, timeout);
             }

@@ -21,8 +21,8 @@ use super::dht_joining::{Joining, Settling};
 use super::dht_links::Calls;
 use super::waits::Stage;
 use crate::dht::{
-    CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Distance, Item, Outcome,
-    Reach, Report, Slot, wire,
+    CommandId, Config, Contact, Dht, DhtCommand, DhtInput, DhtOutput, Distance, Item, Mode,
+    Outcome, Reach, Report, Slot, wire,
 };
 use crate::io::{
     Answer, DhtContactView, DhtKey, DhtLookup, DhtSettings, DhtView, Failure, LinkId, RequestId,
@@ -419,6 +419,17 @@ impl Agent {
 
     // ---- reading
 
+    /// Plain Kademlia or clusters, from now on; without a DHT, and where nothing changes, nothing happens.
+    pub(super) fn set_dht_mode(&mut self, now: Now, mode: Mode) -> Answer {
+        let other = |f: &&mut Finding| f.settings.mode != mode;
+        let Some(finding) = self.finding.as_deref_mut().filter(other) else {
+            return Answer::Done { changed: false };
+        };
+        finding.settings.mode = mode;
+        finding.dht.set_mode(mode, now);
+        Answer::Done { changed: true }
+    }
+
     pub(super) fn view_of_dht(&self, now: Now) -> Option<DhtView> {
         let finding = self.finding.as_deref()?;
         let dht = &finding.dht;
@@ -432,6 +443,7 @@ impl Agent {
         };
         Some(DhtView {
             role: finding.settings.role,
+            mode: finding.settings.mode,
             serving: finding.serving,
             joined: !dht.table().is_empty(),
             contacts: dht.table().entries().iter().map(contact).collect(),

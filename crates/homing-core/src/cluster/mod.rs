@@ -41,3 +41,5 @@ pub use topology::{Bounds, Census, Change, Changes, Leaf, Topology, Unbounded};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trie;

@@ -174,7 +174,11 @@ impl Intervals {
     /// The share of a session within which an entry is confirmed: 2·p with p = 10 % dead entries.
     const STALE_SHARE: f64 = 0.2;
 
-    /// For a table of `entries` and sessions of mean `session`.
+    /// Exchanges in a cluster are so many times rarer than those of a leafset: all its members watch each other, and
+    /// one exchange carries what many of them found.
+    const SHARED: f64 = 1.6;
+
+    /// For `entries` that nobody else watches and sessions of mean `session`.
     #[must_use]
     pub fn of(session: Duration, entries: usize, config: &Config) -> Self {
         let s = session.as_secs_f64() * config.pace;
@@ -192,5 +196,11 @@ impl Intervals {
             refresh: within(s / 50.0, 10.0, 600.0),
             sync: within(s / 10.0, 30.0, 3_600.0),
         }
+    }
+
+    /// As above, for a member of a cluster larger than k.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { exchange: self.exchange.mul_f64(Self::SHARED), ..self }
     }
 }

@@ -29,6 +29,7 @@ mod recovery;
 mod reunion;
 pub mod rtt;
 mod serve;
+pub mod setting;
 pub mod store;
 pub mod table;
 pub mod value;
@@ -219,7 +220,10 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// The intervals in force.
     #[must_use]
     pub fn intervals(&self) -> Intervals {
-        Intervals::of(self.estimates.session(), self.table.len(), &self.config)
+        let members = self.table.members().len();
+        let intervals =
+            Intervals::of(self.estimates.session(), self.table.len() - members, &self.config);
+        if members > self.config.k { intervals.shared() } else { intervals }
     }
 
     fn on_command(&mut self, id: CommandId, command: DhtCommand<P, V>, now: Now) {

@@ -229,11 +229,20 @@ impl<P: Place, V: Value> Dht<P, V> {
             self.queue_verification(&spare);
         }
         let recent = self.intervals().exchange;
-        for (heard, contact) in quiet.into_iter().take(self.config.k.div_ceil(SIBLINGS_SHARE)) {
+        for (heard, contact) in quiet.into_iter().take(self.probed_per_exchange()) {
             if now.mono.since(heard) > recent {
                 self.queue_verification(&contact);
             }
         }
+    }
+
+    /// Siblings that one exchange probes. Each member of a cluster is watched by all others, who tell each other:
+    /// the more there are, the fewer each of them probes, and still somebody probes each member as often as
+    /// if it had k siblings.
+    fn probed_per_exchange(&self) -> usize {
+        let (k, members) = (self.config.k, self.table.members().len());
+        let most = k.div_ceil(SIBLINGS_SHARE);
+        if members > k { (most * k).div_ceil(members).max(1) } else { most }
     }
 
     /// Whom to exchange with: any sibling, and every other time anybody of the bucket that the leafset
@@ -315,7 +324,10 @@ impl<P: Place, V: Value> Dht<P, V> {
                 left -= 1;
             }
         }
-        let stalest = self.table.entries().iter().min_by_key(|e| e.heard);
+        // Members of our cluster are looked after by the exchange.
+        let members = self.table.members().len();
+        let members = if members > self.config.k { members } else { 0 };
+        let stalest = self.table.entries()[members..].iter().min_by_key(|e| e.heard);
         let stalest =
             stalest.filter(|e| now.mono.since(e.heard) > stale).map(|e| e.contact.clone());
         if let Some(contact) = stalest {

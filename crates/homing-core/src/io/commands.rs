@@ -9,6 +9,7 @@ use super::{
     DhtKey, DhtLookup, DialTarget, Draft, LinkId, MessageCommand, PeerHint, ReferenceCommand,
     ReferenceKey, ReferenceResolution, ReferenceView,
 };
+use crate::dht::Mode;
 use crate::message::Refusal;
 
 /// How a user refers to a peer.
@@ -125,6 +126,8 @@ pub enum Command {
         /// The peer; `None` removes the alias.
         peer: Option<PeerRef>,
     },
+    /// Work in the DHT in this mode from now on; nothing that is held or under way is lost.
+    DhtMode(Mode),
     /// Ask the DHT, whatever the other layers know.
     DhtLookup {
         /// What.

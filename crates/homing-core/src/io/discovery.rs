@@ -114,6 +114,8 @@ pub struct DhtLookup {
 pub struct DhtView {
     /// What the settings say.
     pub role: DhtRole,
+    /// Plain Kademlia or clusters, now.
+    pub mode: Mode,
     /// Whether it serves others now.
     pub serving: bool,
     /// Whether it has entered the network: somebody in its table answered.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use homing_base::NodeId;
 use homing_core::cluster::Bounds;
 use homing_core::dht::Mode;
 use homing_core::dht::limits::{ALPHA_LAST, K, K_MAX};
@@ -24,6 +25,8 @@ pub struct DhtConfig {
     pub enabled: bool,
     /// How far the neighbourhood reaches. Default `kademlia`: to the k closest.
     pub mode: Mode,
+    /// Whose choice of a mode is followed; `None` unless `dht.mode` is `auto`.
+    pub network_key: Option<NodeId>,
     /// Whether it serves others. Default `auto`.
     pub server: DhtServer,
     /// Replicas of a record, size of a bucket, width of a lookup; 2–40. Default 20, Kademlia's.
@@ -86,6 +89,7 @@ impl Layers {
         Ok(DhtConfig {
             enabled: self.bool("dht.enabled"),
             mode: self.mode()?,
+            network_key: self.network_key()?,
             server: self.one("dht.server", server)?,
             k: k as usize,
             alpha: self.alpha(k)? as usize,
@@ -98,9 +102,22 @@ impl Layers {
         let (min, max) = (u64::from(Bounds::MIN), u64::from(Bounds::MAX));
         let split_above = self.number("dht.cluster_size", min, max)? as u16;
         Ok(match self.one("dht.mode", form)? {
-            Form::Kademlia => Mode::Kademlia,
+            // Until the choice is known.
+            Form::Kademlia | Form::Auto => Mode::Kademlia,
             Form::Cluster => Mode::Cluster(Bounds { split_above }),
         })
+    }
+
+    fn network_key(&self) -> Result<Option<NodeId>, ConfigError> {
+        let key = self.optional(NETWORK_KEY)?;
+        match (self.one("dht.mode", form)?, key) {
+            (Form::Auto, None) => {
+                Err(self
+                    .refuse("dht.mode", format!("it needs {NETWORK_KEY}: whose choice to follow")))
+            }
+            (Form::Auto, key) => Ok(key),
+            (_, _) => Ok(None),
+        }
     }
 
     /// A small k brings the default down with it; a number that somebody chose is not bent.
@@ -112,19 +129,21 @@ impl Layers {
     }
 }
 
+const NETWORK_KEY: &str = "dht.network_key";
 const REPUBLISH: &str = "dht.republish_interval_seconds";
 
 enum Form {
     Kademlia,
     Cluster,
+    Auto,
 }
 
 fn form(text: &str) -> Result<Form, String> {
     match text {
         "kademlia" => Ok(Form::Kademlia),
         "cluster" => Ok(Form::Cluster),
-        "auto" => Err("this version does not choose by itself yet; use kademlia or cluster".into()),
-        _ => Err("expected kademlia or cluster".into()),
+        "auto" => Ok(Form::Auto),
+        _ => Err("expected kademlia, cluster or auto".into()),
     }
 }
 

@@ -56,7 +56,8 @@ keys! {
     "relay.allow" List "" "node IDs that may use the relay";
     "relay.rate_limit_bytes_per_second" Number "0" "per client; 0: no limit";
     "dht.enabled" Bool "true" "take part in the distributed hash table";
-    "dht.mode" Text "kademlia" "kademlia, or cluster: everybody of a neighbourhood knows everybody";
+    "dht.mode" Text "kademlia" "kademlia; cluster: everybody of a neighbourhood knows everybody; auto: as the network chose";
+    "dht.network_key" Text "" "whose choice dht.mode = auto follows: the node ID that signs it";
     "dht.cluster_size" Number "64" "members above which a cluster splits, 8 to 256";
     "dht.server" Text "auto" "serve others: auto (when publicly reachable), always, never";
     "dht.k" Number "20" "replicas of a record and size of a bucket, 2 to 40";

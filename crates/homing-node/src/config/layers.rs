@@ -251,7 +251,7 @@ impl Layers {
         }
     }
 
-    fn optional<T: FromStr<Err: fmt::Display>>(
+    pub(super) fn optional<T: FromStr<Err: fmt::Display>>(
         &self,
         name: &'static str,
     ) -> Result<Option<T>, ConfigError> {

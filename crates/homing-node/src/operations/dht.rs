@@ -100,8 +100,8 @@ impl Node {
         Ok(DhtStats {
             schema: Schema::new(),
             brief: brief(&view),
-            mode: mode(config.mode).to_owned(),
-            cluster: cluster(&view, config.mode),
+            mode: mode(view.mode).to_owned(),
+            cluster: cluster(&view),
             server: config.server.as_str().to_owned(),
             k: config.k as u32,
             alpha: config.alpha as u32,
@@ -200,8 +200,8 @@ fn mode(mode: Mode) -> &'static str {
     }
 }
 
-fn cluster(view: &DhtView, mode: Mode) -> Option<DhtCluster> {
-    let (Mode::Cluster(bounds), Some(leaf)) = (mode, view.leaf) else { return None };
+fn cluster(view: &DhtView) -> Option<DhtCluster> {
+    let (Mode::Cluster(bounds), Some(leaf)) = (view.mode, view.leaf) else { return None };
     Some(DhtCluster {
         depth: leaf.depth.into(),
         members: leaf.members.into(),

@@ -2,6 +2,7 @@
 //! found), answer pings honestly (so that they stay), and lie where it hurts.
 
 use homing_base::{NodeId, Wall};
+use homing_core::cluster::Leaf;
 use homing_core::dht::contact::id_prefix;
 use homing_core::dht::table::descend;
 use homing_core::dht::{Body, Contact, Value, Verdict};
@@ -74,6 +75,12 @@ impl Colluders {
                 Some(Body::Values { values, contacts: self.closest(&slot.key) })
             }
             Body::Store { .. } => Some(Body::Stored { verdict: Verdict::Kept }),
+            // Whoever is listed is called dead, and the cluster much smaller than it is.
+            Body::Exchange { known, session_s, leaf: Some(leaf), .. } => {
+                let lie = Leaf { depth: leaf.depth.saturating_add(4), members: 1 };
+                let (contacts, doubted, leaf) = (Vec::new(), known.clone(), Some(lie));
+                Some(Body::Siblings { contacts, doubted, session_s: *session_s, leaf })
+            }
             Body::Offer { .. } => Some(Body::Wanted { digests: Vec::new() }),
             _ => None,
         }

@@ -134,7 +134,7 @@ fn stands(depths: &[(u64, u8)]) -> BTreeMap<(u8, u64), bool> {
 impl<V: Mint> Play<'_, V> {
     /// Looks where everybody stands now.
     pub(super) fn watch_clusters(&mut self) {
-        if self.scenario.cluster > 0 {
+        if self.scenario.cluster > 0 && self.scenario.migrations == 0 {
             let depths = self.depths();
             let lives = std::mem::take(&mut self.world.lives);
             self.regions.observe(&lives, &depths);
@@ -157,7 +157,7 @@ impl<V: Mint> Play<'_, V> {
     }
 
     pub(super) fn clusters(&self) -> Option<Clusters> {
-        if self.scenario.cluster == 0 {
+        if self.scenario.cluster == 0 || self.scenario.migrations > 0 {
             return None;
         }
         let depths = self.depths();

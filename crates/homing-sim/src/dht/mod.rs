@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clusters;
 pub mod fit;
 pub mod latency;
+mod losses;
 mod nature;
 pub mod oracle;
 pub mod plot;
@@ -24,6 +25,8 @@ pub mod value;
 pub mod wheel;
 pub mod world;
 
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod tests;
 

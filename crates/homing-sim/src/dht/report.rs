@@ -68,6 +68,21 @@ pub struct Measured {
     /// FindValue of the record at the churned prefix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub churned: Option<FindValue>,
+    /// Living owners' records after churn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn_placement: Option<Placement>,
+    /// FindValue of a cluster's records right after most of it died.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_loss: Option<FindValue>,
+    /// FindValue of a record right after all but few of its holders died.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder_loss: Option<FindValue>,
+    /// That record one repair period later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder_repaired: Option<Placement>,
+    /// FindValue while a crowd comes, and for a minute after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crowd: Option<FindValue>,
     /// Clusters under churn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clusters: Option<Clusters>,
@@ -337,8 +352,27 @@ impl Display for Measured {
         if let Some(m) = &self.converge {
             writeln!(f, "converge    {m}")?;
         }
+        if let Some(m) = &self.cluster_loss {
+            writeln!(f, "of a cluster {m}")?;
+        }
+        if let Some(m) = &self.holder_loss {
+            writeln!(f, "last holders {m}")?;
+        }
+        if let Some(m) = &self.holder_repaired {
+            writeln!(f, "repaired    {:.0} replicas at the true k closest", m.placed)?;
+        }
+        if let Some(m) = &self.crowd {
+            writeln!(f, "in a crowd  {m}")?;
+        }
         if let Some(m) = &self.churn {
             writeln!(f, "under churn {m}")?;
+        }
+        if let Some(m) = &self.churn_placement {
+            writeln!(
+                f,
+                "records     {} of living owners, {:.2} replicas at the true k closest (worst {}), {} lost",
+                m.records, m.placed, m.placed_min, m.lost
+            )?;
         }
         if let Some(m) = &self.churn_upkeep {
             writeln!(f, "upkeep      {m}")?;

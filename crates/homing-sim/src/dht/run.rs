@@ -64,6 +64,9 @@ impl<'s, V: Mint> Play<'s, V> {
         self.find_nodes();
         self.idle();
         self.mass_event();
+        self.lose_cluster();
+        self.lose_holders();
+        self.crowd();
         self.churn();
         self.finish()
     }
@@ -269,7 +272,7 @@ impl<'s, V: Mint> Play<'s, V> {
         self.measured.found_repaired = Some(found);
     }
 
-    fn placement(&self, published: &[u32]) -> Placement {
+    pub(super) fn placement(&self, published: &[u32]) -> Placement {
         let records = published.iter().filter(|h| self.world.nodes[**h as usize].published);
         let placed: Vec<_> = records.map(|h| self.placed(*h)).collect();
         Placement {
@@ -419,6 +422,7 @@ impl<'s, V: Mint> Play<'s, V> {
         let length = self.scenario.sample_seconds;
         let samples = (self.scenario.churn_seconds / length).ceil() as usize;
         for nth in 1..=samples {
+            self.migrate(nth, samples);
             self.run_watching(length);
             let (traffic, ended) = (self.traffic(), self.ended());
             self.measured.samples.push(self.sample(nth as f64 * length, traffic, &ended));
@@ -431,6 +435,7 @@ impl<'s, V: Mint> Play<'s, V> {
         self.world.work(false);
         let alive = |h: u32| self.world.nodes[h as usize].dht.is_some();
         self.measured.churn = Some(self.judge(&all, alive));
+        self.measured.churn_placement = Some(self.placement(&self.honest()));
         self.measured.churn_upkeep = Some(upkeep(total));
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Phases, in order, each only if its fields ask for it: join and settle · sybils · publish · forge and
 //! flood · newcomers · claims · partition · churned prefix · find nodes · idle · kill and join at once ·
-//! find values · repair · converge · churn with work.
+//! find values · repair · converge · a cluster's loss · a record's loss · a crowd · churn with work, migrations.
 
 use std::time::Duration;
 
@@ -90,6 +90,18 @@ pub struct Scenario {
     pub kill: f64,
     /// Nodes that join at once, as a share of all.
     pub join: f64,
+    /// Share of one cluster that dies at once; the records that lived there are looked for.
+    pub kill_cluster: f64,
+    /// All k holders of one record die at once but so many; 0: not done.
+    pub spared_holders: usize,
+    /// Nodes that come within [`Scenario::crowd_seconds`], as a multiple of those that are there.
+    pub crowd: f64,
+    /// How long the crowd comes.
+    pub crowd_seconds: f64,
+    /// How often the whole network changes its mode during churn; it begins plain, `cluster` says the size.
+    pub migrations: usize,
+    /// Nodes learn of such a change within this time, each at a moment of its own.
+    pub migrate_seconds: f64,
     /// FindValue operations.
     pub finds: usize,
     /// They begin within this time.
@@ -183,6 +195,12 @@ impl Default for Scenario {
             idle_seconds: 0.0,
             kill: 0.0,
             join: 0.0,
+            kill_cluster: 0.0,
+            spared_holders: 0,
+            crowd: 0.0,
+            crowd_seconds: 60.0,
+            migrations: 0,
+            migrate_seconds: 60.0,
             finds: 0,
             find_window_seconds: 1.0,
             converge_seconds: 0.0,
@@ -252,6 +270,11 @@ impl Scenario {
         let names = self.claimants + self.claim_flood > 0;
         ensure!(self.finds == 0 || self.publishers > 0 || names, "finds need publishers");
         ensure!(2 * self.claimants <= self.nodes, "more than half of the nodes are claimants");
+        ensure!(self.kill_cluster == 0.0 || self.cluster > 0, "kill_cluster needs clusters");
+        ensure!(self.migrations == 0 || self.cluster > 0, "migrations need clusters to go to");
+        ensure!((0.0..=20.0).contains(&self.crowd), "crowd: at most 20 times the nodes");
+        ensure!(self.crowd_seconds >= 1.0, "crowd_seconds: at least 1");
+        share("kill_cluster", self.kill_cluster)?;
         share("kill", self.kill)?;
         share("liars", self.liars)?;
         share("slow", self.slow)?;
@@ -270,11 +293,17 @@ impl Scenario {
             ip_caps: self.ip_caps,
             region_query: self.region_query,
             pace: self.pace,
-            mode: match self.cluster {
-                0 => Mode::Kademlia,
-                split_above => Mode::Cluster(Bounds { split_above }),
-            },
+            mode: if self.migrations > 0 { Mode::Kademlia } else { self.clustered() },
             ..Config::default()
+        }
+    }
+
+    /// The mode that `cluster` asks for.
+    #[must_use]
+    pub fn clustered(&self) -> Mode {
+        match self.cluster {
+            0 => Mode::Kademlia,
+            split_above => Mode::Cluster(Bounds { split_above }),
         }
     }
 

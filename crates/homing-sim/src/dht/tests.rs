@@ -63,7 +63,7 @@ fn reactive_recovery_collapses_where_periodic_recovery_drops_nothing() {
     let mut reactive = scenario(text);
     reactive.reactive = true;
     let reactive = play(&reactive, SEED);
-    let upkeep = |m: &Measured| m.churn_upkeep.expect("asked for");
+    let upkeep = |m: &Measured| m.churn_upkeep.clone().expect("asked for");
     assert!(!periodic.diverged);
     assert_eq!(upkeep(&periodic).dropped, 0);
     assert!(upkeep(&reactive).dropped > 1_000, "{}", upkeep(&reactive));

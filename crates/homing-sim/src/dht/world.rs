@@ -37,6 +37,7 @@ enum Event<V: Mint> {
     Deliver { to: u32, from: u32, class: Class, message: Box<Msg<V>> },
     Wake { node: u32 },
     Leave { node: u32 },
+    Mode { node: u32 },
     Join,
     Publish { node: u32 },
     Work,
@@ -327,6 +328,16 @@ impl<V: Mint> World<V> {
         }
     }
 
+    /// Whoever is born from now on works in this mode; whoever lives learns of it at a moment of its own within
+    /// `window`.
+    pub fn migrate(&mut self, mode: Mode, window: Duration) {
+        self.nature.config.mode = mode;
+        for node in self.alive.handles().to_vec() {
+            let at = self.now.after(window.mul_f64(self.unit()));
+            self.queue.push(at, Event::Mode { node });
+        }
+    }
+
     fn schedule_leave(&mut self, node: u32) {
         let Some((sessions, median)) = self.nature.churn else { return };
         let (u, v) = (self.unit(), self.unit());
@@ -456,6 +467,12 @@ impl<V: Mint> World<V> {
                 self.queue.push(self.now, Event::Join);
             }
             Event::Leave { .. } => {}
+            Event::Mode { node } => {
+                let (mode, now) = (self.nature.config.mode, self.now_of(node));
+                if let Some(dht) = &mut self.nodes[node as usize].dht {
+                    dht.set_mode(mode, now);
+                }
+            }
             Event::Join => {
                 self.birth_anyone();
             }
