@@ -55,6 +55,12 @@ pub fn since_boot() -> Mono {
     Mono::default().after(boot_time())
 }
 
+/// Time since boot without the time that the machine slept: what it lacks of [`since_boot`] was sleep.
+pub(crate) fn awake_since_boot() -> Mono {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
+    Mono::default().after(time.expect("Linux has a monotonic clock"))
+}
+
 fn boot_time() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).expect("Linux has a boot-time clock")
 }

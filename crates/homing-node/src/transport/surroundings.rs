@@ -18,17 +18,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use homing_base::Mono;
 use nix::errno::Errno;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{
     AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket,
 };
-use nix::time::{ClockId, clock_gettime};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::limits::{NETWORK_SETTLES, SLEEP_LOOK, SLEEP_MIN};
+use crate::clock;
 
 /// Multicast groups of rtnetlink(7): links, addresses and routes of both families.
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
@@ -129,19 +130,17 @@ fn source(there: SocketAddr) -> Option<IpAddr> {
 /// Both clocks that do not jump.
 #[derive(Clone, Copy, Debug)]
 struct Clocks {
-    awake: Duration,
-    all: Duration,
+    awake: Mono,
+    all: Mono,
 }
 
 impl Clocks {
     fn read() -> Self {
-        let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
-        Self { awake: read(ClockId::CLOCK_MONOTONIC), all: read(ClockId::CLOCK_BOOTTIME) }
+        Self { awake: clock::awake_since_boot(), all: clock::since_boot() }
     }
 
     fn slept_since(&self, before: &Self) -> Duration {
-        let passed = |now: Duration, then: Duration| now.saturating_sub(then);
-        passed(self.all, before.all).saturating_sub(passed(self.awake, before.awake))
+        self.all.since(before.all).saturating_sub(self.awake.since(before.awake))
     }
 }
 
@@ -194,9 +193,12 @@ mod tests {
 
     #[test]
     fn only_time_that_the_awake_clock_missed_is_sleep() {
-        let s = Duration::from_secs;
+        let s = |seconds| Mono::default().after(Duration::from_secs(seconds));
         let before = Clocks { awake: s(100), all: s(200) };
-        assert_eq!(Clocks { awake: s(190), all: s(290) }.slept_since(&before), s(0));
-        assert_eq!(Clocks { awake: s(101), all: s(801) }.slept_since(&before), s(600));
+        assert_eq!(Clocks { awake: s(190), all: s(290) }.slept_since(&before), Duration::ZERO);
+        assert_eq!(
+            Clocks { awake: s(101), all: s(801) }.slept_since(&before),
+            Duration::from_secs(600)
+        );
     }
 }
