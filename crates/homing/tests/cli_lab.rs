@@ -131,7 +131,8 @@ fn a_plan_is_a_configuration_that_the_daemon_takes() {
     let mode = home.json(&["config", "get", "dht.mode"]);
     assert_eq!(mode["origin"], "file", "{mode}");
     let interval = home.json(&["config", "get", "dht.republish_interval_seconds"]);
-    assert!(done.stdout.contains(interval["value"].as_str().unwrap()), "{interval} {done:?}");
+    let value = interval["value"].to_string();
+    assert!(done.stdout.contains(value.trim_matches('"')), "{interval} {done:?}");
 }
 
 #[test]

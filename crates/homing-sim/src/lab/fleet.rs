@@ -229,7 +229,7 @@ impl Fleet {
     fn check_strategy(&self) -> Result<(), FleetError> {
         let config = self.config();
         let k = config.check().map_err(|e| e.to_string());
-        k.or_else(|what| Err(FleetError::Field { field: "k, alpha, cluster_size", what }))?;
+        k.map_err(|what| FleetError::Field { field: "k, alpha, cluster_size", what })?;
         let reference = self.strategy.is_reference();
         ensure(!reference, "strategy", "references are compared by `homing lab compare` only")?;
         let chord = self.strategy == Strategy::Chord && self.forge;

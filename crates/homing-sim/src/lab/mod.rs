@@ -23,6 +23,7 @@ mod sessions;
 pub mod span;
 pub mod strategy;
 pub mod table;
+mod trace;
 pub mod trial;
 mod world;
 

@@ -30,7 +30,7 @@ const STEP_SECONDS: f64 = 5.0;
 /// Samples over the measured time.
 const SAMPLES: f64 = 30.0;
 /// How long neighbours have to find together after a share has died, and how often they are looked at.
-const CONVERGE_SECONDS: f64 = 240.0;
+const CONVERGE_SECONDS: f64 = 300.0;
 const LOOK_SECONDS: f64 = 10.0;
 /// Lookups that begin in this time after a share has died are counted by themselves.
 const SHOCK_SECONDS: f64 = 30.0;
@@ -218,7 +218,7 @@ impl<'a, M: Machine> Course<'a, M> {
         self.shock()?;
         self.figures.simulated_seconds = self.world.now().mono.0 as f64 / 1e6;
         self.figures.simulator_events = self.events;
-        self.figures.trace = self.world.trace_hash();
+        self.figures.trace = self.world.trace.hash();
         Some(self.figures)
     }
 

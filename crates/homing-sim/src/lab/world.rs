@@ -13,11 +13,11 @@ use homing_core::dht::contact::id_prefix;
 use homing_core::dht::{Class, Contact, Value};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use sha2::{Digest, Sha256};
 
 use super::kademlia::class_of;
 use super::machine::{Act, Done, Machine, Setup};
 use super::place::{Door, Map, Spot};
+use super::trace::Trace;
 use super::{EventLog, Fleet, Lifetimes};
 use crate::dht::adversary::Colluders;
 use crate::dht::latency::Uplink;
@@ -34,8 +34,6 @@ const UPLINK_QUEUE: Duration = Duration::from_secs(2);
 const SEEDS: usize = 3;
 /// Tries to find somebody suitable at random.
 const TRIES: usize = 64;
-/// The trace is hashed in pieces of this size.
-const TRACE_BYTES: usize = 4_096;
 
 enum Event<M> {
     Deliver { to: u32, from: u32, class: Class, message: M },
@@ -132,8 +130,7 @@ pub(crate) struct World<M: Machine> {
     counted_to: Mono,
     churning: bool,
     working: bool,
-    hasher: Sha256,
-    trace: Vec<u8>,
+    pub(crate) trace: Trace,
 }
 
 impl<M: Machine> World<M> {
@@ -168,8 +165,7 @@ impl<M: Machine> World<M> {
             counted_to: Mono(1),
             churning: false,
             working: false,
-            hasher: Sha256::new(),
-            trace: Vec::with_capacity(TRACE_BYTES + 64),
+            trace: Trace::default(),
         }
     }
 
@@ -384,7 +380,7 @@ impl<M: Machine> World<M> {
 
     fn on_done(&mut self, node: u32, op: u32, done: &Done) {
         let (Some(kind), now) = (self.ops.get(op as usize).copied(), self.now.0) else { return };
-        self.note(&[b'D', u8::from(!done.found.is_empty())], node, op, now);
+        self.trace.note(&[b'D', u8::from(!done.found.is_empty())], node, op, now);
         match kind {
             Op::Join => {
                 self.nodes[node as usize].joined = true;
@@ -444,25 +440,25 @@ impl<M: Machine> World<M> {
             Event::Wake { node } => {
                 if self.nodes[node as usize].wake <= self.now {
                     self.nodes[node as usize].wake = Mono::MAX;
-                    self.note(b"W", node, 0, self.now.0);
+                    self.trace.note(b"W", node, 0, self.now.0);
                     self.with(node, Class::Maintenance, Machine::wake);
                 }
             }
             Event::Leave { node }
                 if self.churning && self.nodes[node as usize].machine.is_some() =>
             {
-                self.note(b"L", node, 0, self.now.0);
+                self.trace.note(b"L", node, 0, self.now.0);
                 self.kill(node);
                 let agent = self.new_agent();
                 self.arrive(agent);
             }
             Event::Leave { .. } => {}
             Event::Arrive { agent } if self.churning => {
-                self.note(b"A", agent, 0, self.now.0);
+                self.trace.note(b"A", agent, 0, self.now.0);
                 self.arrive(agent);
             }
             Event::Depart { agent } if self.churning => {
-                self.note(b"L", agent, 0, self.now.0);
+                self.trace.note(b"L", agent, 0, self.now.0);
                 if let Some(node) = self.agents[agent as usize].node {
                     self.kill(node);
                 }
@@ -476,7 +472,7 @@ impl<M: Machine> World<M> {
         if self.nodes[to as usize].machine.is_none() {
             return;
         }
-        self.note(b"M", to, from, self.now.0);
+        self.trace.note(b"M", to, from, self.now.0);
         let (sender, now) = (self.nodes[from as usize].contact.clone(), self.now());
         let node = &self.nodes[to as usize];
         if node.liar && !M::is_answer(&message) {
@@ -579,26 +575,5 @@ impl<M: Machine> World<M> {
         };
         let living = self.agents.iter().filter(|a| a.node.is_some() && a.published);
         living.filter(|a| !held(a)).count()
-    }
-
-    // ---- trace
-
-    fn note(&mut self, kind: &[u8], a: u32, b: u32, at: u64) {
-        self.trace.extend_from_slice(kind);
-        self.trace.extend_from_slice(&a.to_be_bytes());
-        self.trace.extend_from_slice(&b.to_be_bytes());
-        self.trace.extend_from_slice(&at.to_be_bytes());
-        if self.trace.len() >= TRACE_BYTES {
-            self.hasher.update(&self.trace);
-            self.trace.clear();
-        }
-    }
-
-    /// The hash of everything so far.
-    pub(crate) fn trace_hash(&mut self) -> String {
-        self.hasher.update(&self.trace);
-        self.trace.clear();
-        let hash = self.hasher.clone().finalize();
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

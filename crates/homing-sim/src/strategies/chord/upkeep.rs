@@ -105,10 +105,10 @@ impl Chord {
     ) {
         let me = self.me;
         let mut list = vec![from];
-        if let Some(p) = predecessor.filter(|p| p.at != from.at && between(p.at, me.at, from.at)) {
-            if p.handle != me.handle {
-                list.insert(0, p);
-            }
+        let nearer =
+            |p: &Peer| p.handle != me.handle && p.at != from.at && between(p.at, me.at, from.at);
+        if let Some(p) = predecessor.filter(nearer) {
+            list.insert(0, p);
         }
         list.extend(theirs.iter().filter(|p| p.handle != me.handle && p.handle != from.handle));
         list.truncate(self.k);

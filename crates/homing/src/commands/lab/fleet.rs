@@ -16,7 +16,7 @@ pub(super) struct FleetFlags {
     /// A scenario file (TOML); flags change its fields
     scenario: Option<PathBuf>,
     /// Agents at the same time, 2 to 200000 [default: 300]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "events")]
     agents: Option<usize>,
     /// kademlia, kademlia-no-pns, reactive, cluster or chord [default: kademlia]
     #[arg(long, value_name = "STRATEGY")]

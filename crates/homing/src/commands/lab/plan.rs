@@ -45,7 +45,7 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     self_contained: bool,
     /// How much criteria count: churn, update, audit, crypto, overhead, versions, 0 to 100 each
-    #[arg(long, value_name = "LIST", default_value = "")]
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     weights: String,
     /// No trial begins later than this
     #[arg(long, value_name = "TIME", default_value = "90s")]

@@ -166,10 +166,10 @@ async fn listen(client: Client, hear: tokio::sync::mpsc::Sender<NodeId>) {
         if let Ok(mut events) = client.events().await {
             while let Ok(Some(event)) = events.recv_event().await {
                 let peer = event.peer.filter(|_| event.kind == "peer_connected");
-                if let Some(peer) = peer {
-                    if hear.send(peer.node_id).await.is_err() {
-                        return;
-                    }
+                if let Some(peer) = peer
+                    && hear.send(peer.node_id).await.is_err()
+                {
+                    return;
                 }
             }
         }

@@ -17,7 +17,7 @@ use crate::session::Session;
 /// Play a fleet: its churn, regions, NATs, losses and liars, against the daemon's own DHT
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  homing lab simulate --agents 300 --median 1h\n  homing lab simulate --agents 200 --events fleet.jsonl --html report.html\n  homing lab simulate --agents 500 --mean 30m --region eu=2:15ms --region us=1:20ms --route eu,us=90ms --nat public=3,mapped=6,symmetric=1\n  homing lab simulate --resume run-1 --json"
+    after_help = "Examples:\n  homing lab simulate --agents 300 --median 1h\n  homing lab simulate --events fleet.jsonl --html report.html\n  homing lab simulate --agents 500 --mean 30m --region eu=2:15ms --region us=1:20ms --route eu,us=90ms --nat public=3,mapped=6,symmetric=1\n  homing lab simulate --resume run-1 --json"
 )]
 pub(crate) struct SimulateArgs {
     #[command(flatten)]
