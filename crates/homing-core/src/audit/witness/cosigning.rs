@@ -9,7 +9,7 @@ use homing_base::{NodeId, Now};
 
 use super::super::checkpoint::{Checkpoint, Cosignature};
 use super::super::limits::{FORKS_MAX, LOGS_PER_OWNER_MAX, LOGS_WITNESSED_MAX, PROOF_HASHES_MAX};
-use super::super::note::SignedNote;
+use super::super::note::{NoteKey, SignedNote};
 use super::super::proof::Consistency;
 use super::super::tree::Hash;
 use super::{
@@ -40,6 +40,15 @@ pub enum Uncosigned {
     Full,
 }
 
+/// A submission that was read.
+struct Asked {
+    delegation: Vec<u8>,
+    owner: NodeId,
+    key: NoteKey,
+    note: SignedNote,
+    head: Checkpoint,
+}
+
 impl Witness {
     pub(super) fn on_submit(&mut self, now: Now, from: NodeId, submission: &Submission) {
         let Some((owner, _)) = read_log(&submission.delegation) else { return };
@@ -63,6 +72,30 @@ impl Witness {
     /// # Errors
     /// [`Uncosigned`]: what C2SP tlog-witness has a witness answer.
     pub fn cosign(&mut self, now: Now, submission: &Submission) -> Result<Cosigned, Uncosigned> {
+        let asked = self.read(submission)?;
+        let held = self.logs.get(&asked.head.origin).filter(|log| log.key == asked.key);
+        if held.is_none() && !self.has_room(asked.owner) {
+            return Err(Uncosigned::Full);
+        }
+        let empty = Checkpoint::new(&asked.head.origin, 0, Hash::empty());
+        let before = held.map_or(&empty, |log| &log.head);
+        let conflict = Uncosigned::Conflict { held: before.size };
+        let is_late = submission.old != before.size;
+        let proof = Consistency { old: submission.old, path: submission.proof.clone() };
+        let continues = proof.proves(before, &asked.head);
+        if let Some(fork) = self.forked(&asked, submission) {
+            self.keep_fork(fork);
+            return Err(conflict);
+        }
+        match (is_late, continues) {
+            (true, _) => Err(conflict),
+            (false, false) => Err(Uncosigned::Proof),
+            (false, true) => Ok(self.take(now, asked, submission)),
+        }
+    }
+
+    /// Reads a submission; what it says is signed by the log's key.
+    fn read(&self, submission: &Submission) -> Result<Asked, Uncosigned> {
         let known = origin_of(&submission.note).and_then(|origin| self.logs.get(&origin));
         let delegation = match (submission.delegation.is_empty(), known) {
             (true, Some(log)) => log.held.delegation.clone(),
@@ -71,44 +104,34 @@ impl Witness {
         };
         let (owner, key) = read_log(&delegation).ok_or(Uncosigned::Signature)?;
         let (note, head) = read_head(&submission.note, &key).ok_or(Uncosigned::Signature)?;
-        if submission.old > head.size || submission.proof.len() > PROOF_HASHES_MAX {
-            return Err(Uncosigned::Malformed);
+        let fits = submission.old <= head.size && submission.proof.len() <= PROOF_HASHES_MAX;
+        fits.then_some(Asked { delegation, owner, key, note, head }).ok_or(Uncosigned::Malformed)
+    }
+
+    /// The fork that a head proves, with the one that is held or another one that was seen.
+    fn forked(&mut self, asked: &Asked, submission: &Submission) -> Option<Fork> {
+        let Asked { head, delegation, .. } = asked;
+        let held = self.logs.get(&head.origin).filter(|log| log.key == asked.key);
+        if let Some(log) = held.filter(|l| l.head.size == head.size && l.head.root != head.root) {
+            let (first, second) = (log.held.note.clone(), submission.note.clone());
+            return Some(Fork { delegation: delegation.clone(), first, second });
         }
-        let held = self.logs.get(&head.origin).filter(|log| log.key == key);
-        if held.is_none() && !self.has_room(owner) {
-            return Err(Uncosigned::Full);
-        }
-        let empty = Checkpoint::new(&head.origin, 0, Hash::empty());
-        let before = held.map_or(&empty, |log| &log.head);
-        let conflict = Err(Uncosigned::Conflict { held: before.size });
-        let is_late = submission.old != before.size;
-        let proof = Consistency { old: submission.old, path: submission.proof.clone() };
-        let continues = proof.proves(before, &head);
-        let fork = match held.filter(|_| before.size == head.size && before.root != head.root) {
-            Some(log) => {
-                let (first, second) = (log.held.note.clone(), submission.note.clone());
-                Some(Fork { delegation: delegation.clone(), first, second })
-            }
-            None => self.watch.see(owner, &delegation, &head, &submission.note),
-        };
-        if let Some(fork) = fork {
-            self.keep_fork(fork);
-            return conflict;
-        }
-        if is_late || !continues {
-            return if is_late { conflict } else { Err(Uncosigned::Proof) };
-        }
+        self.watch.see(asked.owner, delegation, head, &submission.note)
+    }
+
+    /// Cosigns a head that was found good: it is durable before anybody hears of it.
+    fn take(&mut self, now: Now, asked: Asked, submission: &Submission) -> Cosigned {
+        let Asked { delegation, owner, key, note, head } = asked;
         self.watch.tell(&head.origin);
         self.tell_at.get_or_insert(now.mono.after(TELL_DELAY));
-        let time = now.wall.0 / 1_000;
-        let line = Cosignature::sign(&note.text, &self.cosigner, time).line;
+        let line = Cosignature::sign(&note.text, &self.cosigner, now.wall.0 / 1_000).line;
         let held = Held { delegation, note: submission.note.clone() };
         let origin = head.origin.clone();
         let write = WitnessWrite::Head { origin: origin.clone(), held: held.clone() };
         self.outputs.push_back(WitnessOutput::Persist(write));
         self.logs.insert(origin, Log { key, owner, held, head });
         let delegation = self.delegation.bytes().to_vec();
-        Ok(Cosigned { text: note.text, line: line.to_string(), delegation })
+        Cosigned { text: note.text, line: line.to_string(), delegation }
     }
 
     fn has_room(&self, owner: NodeId) -> bool {
