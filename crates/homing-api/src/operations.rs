@@ -100,6 +100,7 @@ operations! {
     REFERENCE_RENEW "POST" "/v1/references/renew" [], Some("ReferenceRequest"), "homing.reference/v1" Json "Sign and announce a reference anew";
     REFERENCE_WITHDRAW "POST" "/v1/references/withdraw" [], Some("ReferenceRequest"), "homing.reference/v1" Json "Take a reference back for good";
     REFERENCE_KEEP "POST" "/v1/references/keep" [], Some("KeepReference"), "homing.done/v1" Json "Keep a reference of another alive, or no longer";
+    REFERENCE_TAKE "POST" "/v1/references/take" [], Some("TakeReference"), "homing.done/v1" Json "Tell and keep a reference that was signed elsewhere";
     REFERENCE_HISTORY "GET" "/v1/references/history" ["name"], None, "homing.reference_history/v1" Json "What a reference of this agent pointed to";
     REFERENCE_EXPORT "GET" "/v1/references/export" ["reference"], None, "homing.reference_record/v1" Json "The signed record of a reference that is known here";
     ALIASES   "GET"  "/v1/aliases"      [], None, "homing.aliases/v1" Json "What names mean here";

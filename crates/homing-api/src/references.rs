@@ -56,6 +56,14 @@ pub struct KeepReference {
     pub keep: bool,
 }
 
+/// `POST /v1/references/take`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakeReference {
+    /// A reference with the owner's word about its name, as it travels (`spec/17-references.md`), in base64.
+    pub signed: String,
+}
+
 /// How a reference stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -195,3 +195,24 @@ fn a_socket_path_that_is_too_long_is_refused() {
     let done = home.run(&["--home", deep.to_str().unwrap(), "up", "--json"]);
     assert_eq!((done.code, &done.error()["code"]), (10, &"config_invalid".into()));
 }
+
+/// A daemon of another major version of the local API, as far as anybody asks it.
+#[test]
+fn a_daemon_of_another_api_is_refused_and_named() {
+    use std::io::{Read, Write};
+    let home = Home::new();
+    let socket = std::os::unix::net::UnixListener::bind(home.path("homing.sock")).unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = socket.accept().unwrap();
+        let mut asked = [0; 4_096];
+        let count = stream.read(&mut asked).unwrap();
+        assert!(asked[..count].starts_with(b"GET /v1/info"));
+        let head = "HTTP/1.1 200 OK\r\nhoming-api: 999\r\nhoming-version: 9.9.9\r\n";
+        write!(stream, "{head}content-length: 2\r\n\r\n{{}}").unwrap();
+    });
+    let error = home.failure(&["info"]);
+    served.join().unwrap();
+    assert_eq!((&error["code"], &error["exit"]), (&"version_incompatible".into(), &11.into()));
+    assert!(error["why"].as_str().unwrap().contains("999"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("homing down"), "{error}");
+}

@@ -112,8 +112,7 @@ fn a_reference_is_found_by_others_survives_its_owner_and_ends_with_its_life() {
         assert!(began.elapsed() < PATIENCE, "{done:?}");
         std::thread::sleep(Duration::from_millis(500));
     };
-    // Gossip had told it of it, so it knows that it has ended.
-    assert_eq!(error["code"], "expired", "{error}");
+    assert_eq!((&error["code"], &error["exit"]), (&"not_found".into(), &3.into()), "{error}");
     let health = until(&b, &["status"], |status| {
         let codes = status["health"].as_array().unwrap().iter();
         codes.map(|h| h["code"].as_str().unwrap()).any(|code| code == "reference_expired")
@@ -178,4 +177,38 @@ fn a_withdrawn_reference_is_over_and_its_record_is_a_file_for_other_tools() {
     let again = a.json(&["publish", "model", SECOND]);
     assert_ne!(again["ipns"], published["ipns"]);
     until(&b, &["resolve", "agent-a/model"], |found| found["ipns"] == again["ipns"]);
+}
+
+#[test]
+fn a_delegate_publishes_one_reference_and_its_owner_follows_and_takes_it_back() {
+    let (_relay, url) = relay();
+    let (a, b, c) = (agent("agent-a", &url), agent("agent-b", &url), agent("agent-c", &url));
+    befriend(&a, &b, "agent-b");
+    a.json(&["publish", "model", FIRST]);
+    let file = a.path("model.delegation");
+    let to = file.to_str().unwrap();
+    let written = a.json(&["ref", "delegate", "model", "--to", to]);
+    assert_eq!(written["schema"], "homing.delegation_written/v1");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(a.failure(&["ref", "delegate", "model", "--to", to])["code"], "usage");
+
+    let wrong = b.failure(&["publish", "other", SECOND, "--delegation", to]);
+    assert_eq!(wrong["code"], "usage");
+    assert_eq!(b.json(&["publish", "model", SECOND, "--delegation", to])["changed"], true);
+    let second = format!("/ipfs/{SECOND}");
+    let reference = format!("{}/model", a.node_id());
+    until(&c, &["resolve", &reference], |found| found["value"] == second);
+    // Its owner follows, and has it in its history.
+    until(&a, &["ref", "history", "model"], |history| history["versions"][1]["value"] == second);
+    a.json(&["ref", "withdraw", "model"]);
+    let began = Instant::now();
+    loop {
+        let done = b.run(&["publish", "model", FIRST, "--delegation", to, "--json"]);
+        if done.code != 0 && done.error()["code"] == "withdrawn" {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{done:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

@@ -94,3 +94,44 @@ fn settings_changed_since_the_start_are_said_to_wait() {
     let setup = home.run(&["dns", "setup", "--print"]);
     assert!(setup.code == 0 && setup.stderr.contains("nothing answers on 127.0.0.1:55399 yet"));
 }
+
+#[test]
+fn a_relay_serves_as_its_flags_say() {
+    let mut home = Home::new();
+    let place = ["relay", "serve", "--listen", "127.0.0.1:0", "--quic-port", "0"];
+    let (host, id) = (["--hostname", "127.0.0.1"], "5".repeat(64));
+    let nowhere = home.path("no.pem").to_str().unwrap().to_owned();
+    let cert = ["--cert", &nowhere, "--key", &nowhere];
+    let error = home.failure(&[place.as_slice(), &host, &cert].concat());
+    assert!(error.to_string().contains("no.pem"), "{error}");
+    assert_eq!(home.failure(&[place.as_slice(), &["--cert", &nowhere]].concat())["code"], "usage");
+
+    let limits = ["--allow", id.as_str(), "--rate", "100000"];
+    home.spawn(&[place.as_slice(), &host, &limits].concat());
+    home.until_ok(&["info"]);
+    let config: serde_json::Value =
+        serde_json::from_str(&home.run(&["api", "/v1/config"]).stdout).unwrap();
+    let value = |key: &str| {
+        let all = config["values"].as_array().unwrap();
+        all.iter().find(|v| v["key"] == key).unwrap()["value"].to_string()
+    };
+    assert_eq!(value("relay.access"), "\"allow\"");
+    assert!(value("relay.allow").contains(&id));
+    assert!(value("relay.rate_limit_bytes_per_second").contains("100000"));
+    // Whom it does not know it does not carry.
+    let url = home.json(&["info"])["serving_relay"]["relay"].as_str().unwrap().to_owned();
+    let mut stranger = Home::new();
+    stranger.spawn(&["daemon", "run", "--listen", "127.0.0.1:0", "--relay", &url]);
+    stranger.until_ok(&["info"]);
+    let deadline = std::time::Instant::now() + support::PATIENCE;
+    loop {
+        let check = stranger.json(&["netcheck"]);
+        let relay = &check["relays"][0];
+        assert_ne!(relay["connected"], true, "{check}");
+        if relay["error"].is_string() {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{check}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}

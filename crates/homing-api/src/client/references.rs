@@ -65,6 +65,15 @@ impl Client {
         self.post(op::REFERENCE_KEEP, &request).await
     }
 
+    /// Tell and keep a reference that was signed elsewhere; base64 of the form that travels.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn take_reference(&self, signed: &str) -> Result<Done, ApiError> {
+        let request = TakeReference { signed: signed.to_owned() };
+        self.post(op::REFERENCE_TAKE, &request).await
+    }
+
     /// What a reference of this agent pointed to.
     ///
     /// # Errors

@@ -34,10 +34,11 @@ fn prefix(slot: &Slot) -> u64 {
 }
 
 impl Known {
-    /// Schedules it for everybody but whom it came from.
-    pub(super) fn pass_on(&mut self, now: Now, from: NodeId) {
-        self.heard = true;
-        self.told.insert(from, self.ends());
+    /// Schedules it for everybody but whom it came from, if from anybody.
+    pub(super) fn pass_on(&mut self, now: Now, from: Option<NodeId>) {
+        self.heard |= from.is_some();
+        let ends = self.ends();
+        self.told.extend(from.map(|from| (from, ends)));
         let earliest = self.passed.map_or(now.mono, |at| at.after(PASS_WAIT));
         self.pass_at = Some(earliest.max(now.mono));
     }
@@ -104,11 +105,14 @@ impl References {
             return;
         };
         let slot = Slot::reference(&reference);
-        if self.is_own(&slot) || !self.remember(now, slot, &reference, Some(from)) {
+        if self.is_own(&slot) {
+            return self.follow_delegate(now, &reference);
+        }
+        if !self.remember(now, slot, &reference, Some(from)) {
             return;
         }
         if let Some(known) = self.known.get_mut(&slot) {
-            known.pass_on(now, from);
+            known.pass_on(now, Some(from));
         }
         self.tend_passing(now);
     }

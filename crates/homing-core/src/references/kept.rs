@@ -167,6 +167,9 @@ impl References {
         let slot = Slot::reference(&reference);
         let changed = self.remember(now, slot, &reference, None);
         if changed {
+            if let Some(known) = self.known.get_mut(&slot).filter(|_| reference.binding.is_some()) {
+                known.pass_on(now, None);
+            }
             self.outputs.push_back(ReferencesOutput::Put(Box::new(reference)));
         }
         Answer::Done { changed }
@@ -183,6 +186,9 @@ impl References {
             }
         };
         let slot = Slot::reference(&reference);
+        if self.is_own(&slot) {
+            return self.follow_delegate(now, &reference);
+        }
         let owner = reference.owner().map(|(owner, name)| (owner, name.clone()));
         if let Some((owner, name)) = owner
             && owner == from
@@ -199,7 +205,7 @@ impl References {
         let passes = news && self.gossips(standing);
         let Some(known) = self.known.get_mut(&slot) else { return };
         if passes {
-            known.pass_on(now, from);
+            known.pass_on(now, Some(from));
         }
         let (ends, keeps) = (known.ends(), known.known.kept.is_some());
         let stale = known.spread.stored < Some(ends);

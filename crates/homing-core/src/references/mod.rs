@@ -135,6 +135,8 @@ pub struct References {
     chance: ChaCha8Rng,
     /// Notes that did not verify, or came from nobody who may say such a thing.
     refused: u64,
+    /// When the next thing is due; kept, since whoever drives the machine asks at every turn.
+    due: Option<Mono>,
 }
 
 impl References {
@@ -162,8 +164,10 @@ impl References {
             outputs: VecDeque::new(),
             chance: ChaCha8Rng::from_seed(seed),
             refused: 0,
+            due: None,
         };
         references.restore(stored, now);
+        references.due = references.soonest();
         references
     }
 
@@ -181,6 +185,7 @@ impl References {
             }
             ReferencesInput::Wakeup => self.on_wakeup(now),
         }
+        self.due = self.soonest();
     }
 
     /// What the local user wants.
@@ -188,7 +193,7 @@ impl References {
     /// # Errors
     /// [`Failure`], with nothing changed.
     pub fn command(&mut self, now: Now, command: ReferenceCommand) -> Result<Answer, Failure> {
-        match command {
+        let answer = match command {
             ReferenceCommand::Publish { name, value, lifetime, ttl, keepers } => {
                 let terms = own::Terms { lifetime, ttl, keepers };
                 self.publish(now, name, value, terms)
@@ -198,7 +203,9 @@ impl References {
             ReferenceCommand::Keep { key, keep: true } => self.keep(now, key),
             ReferenceCommand::Keep { key, keep: false } => Ok(self.unkeep(now, &key)),
             ReferenceCommand::Offer(reference) => Ok(self.offer(now, *reference)),
-        }
+        };
+        self.due = self.soonest();
+        answer
     }
 
     /// The next output, in order.
@@ -209,6 +216,10 @@ impl References {
     /// When [`ReferencesInput::Wakeup`] is due.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Mono> {
+        self.due
+    }
+
+    fn soonest(&self) -> Option<Mono> {
         let own = self.own.values().filter_map(Own::deadline);
         let known = self.known.values().filter_map(|k| k.announce_at);
         let resolutions = self.resolutions.values().map(Resolution::deadline);

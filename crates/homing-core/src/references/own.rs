@@ -146,6 +146,23 @@ impl References {
         self.own_answer(now, &name)
     }
 
+    /// Somebody who has this reference's key published a newer version: a delegate. Ours follows, and is signed anew
+    /// from there.
+    pub(super) fn follow_delegate(&mut self, now: Now, reference: &Reference) {
+        let Some(name) = reference.owner().map(|(_, name)| name.clone()) else { return };
+        let Some(own) = self.own.get(&name) else { return };
+        let ours = &own.stored.reference;
+        if reference.binding != ours.binding || !reference.precedence(ours).is_gt() {
+            return;
+        }
+        let moved = reference.record.sequence != ours.record.sequence;
+        let mut stored = own.stored.clone();
+        stored.reference = reference.clone();
+        let value = reference.record.value_text();
+        let version = moved.then(|| self.version(now, &stored, &value, false));
+        self.settle_own(now, &name, stored, version);
+    }
+
     /// A binding of `name`, newer than `old`.
     fn bind(
         &self,

@@ -82,6 +82,17 @@ pub(super) struct Errand {
 impl References {
     /// Finds the newest of a reference; the answer comes as [`ReferencesOutput::Reply`].
     pub fn resolve(&mut self, now: Now, request: RequestId, key: ReferenceKey, timeout: Duration) {
+        self.begin_resolution(now, request, key, timeout);
+        self.due = self.soonest();
+    }
+
+    fn begin_resolution(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        key: ReferenceKey,
+        timeout: Duration,
+    ) {
         let place = key.slot();
         if self.resolutions.len() >= RESOLUTIONS_MAX {
             let what = "references being resolved";

@@ -22,6 +22,7 @@ pub(super) fn routes() -> Router<ApiState> {
         .route(op::REFERENCE_RENEW, post(renew))
         .route(op::REFERENCE_WITHDRAW, post(withdraw))
         .route(op::REFERENCE_KEEP, post(keep))
+        .route(op::REFERENCE_TAKE, post(take))
         .route(op::REFERENCE_HISTORY, get(history))
         .route(op::REFERENCE_EXPORT, get(export))
 }
@@ -54,6 +55,10 @@ async fn publish(State(s): Here, bytes: Body) -> Answer<Reference> {
 
 async fn resolve(State(s): Here, bytes: Body) -> Answer<ReferenceResolution> {
     json(s.node.resolve_reference(body(bytes)?).await)
+}
+
+async fn take(State(s): Here, bytes: Body) -> Answer<agent::Done> {
+    json(s.node.take_reference(&body(bytes)?).await)
 }
 
 async fn renew(State(s): Here, bytes: Body) -> Answer<Reference> {

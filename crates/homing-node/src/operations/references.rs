@@ -7,7 +7,7 @@ use homing_api::agent::Done;
 use homing_api::references::{
     KeepReference, Keeper, PublishReference, Reference as ApiReference, ReferenceHistory,
     ReferenceList, ReferenceRecord, ReferenceResolution, ReferenceState, ReferenceVersion,
-    ResolveReference,
+    ResolveReference, TakeReference,
 };
 use homing_api::{ApiError, Code, Schema, Stamp};
 use homing_base::reference::content_path;
@@ -114,6 +114,34 @@ impl Node {
             Answer::Done { changed } => Ok(changed),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Tells and keeps a bound reference that a delegate has signed.
+    ///
+    /// # Errors
+    /// `signature_invalid`, `stale_sequence` when a newer one is known, `limit_reached`.
+    pub async fn take_reference(&self, request: &TakeReference) -> Result<Done, ApiError> {
+        let refused = |why: String| {
+            ApiError::new(Code::SignatureInvalid, "this reference is refused").why(why)
+        };
+        let bytes = BASE64.decode(request.signed.as_bytes()).map_err(|e| refused(e.to_string()))?;
+        let reference =
+            Reference::verify(&bytes, self.now()).map_err(|e| refused(e.to_string()))?;
+        let Some((owner, name)) = reference.owner().map(|(owner, name)| (owner, name.clone()))
+        else {
+            return Err(refused("nobody says whose it is".into()));
+        };
+        let key = ReferenceKey::Bound { owner, name };
+        let changed = self.offer_reference(reference.clone()).await?;
+        let wanted = key.clone();
+        let newest = self.query(move |agent| agent.known_reference(&wanted)).await?;
+        if newest.as_ref() != Some(&reference) {
+            return Err(ApiError::new(Code::StaleSequence, "a newer version is known")
+                .hint("homing resolve shows it; publish again to come after it"));
+        }
+        let command = ReferenceCommand::Keep { key, keep: true };
+        self.command("the reference", Command::Reference(command)).await?;
+        Ok(Done { schema: Schema::new(), changed })
     }
 
     async fn reference_command(

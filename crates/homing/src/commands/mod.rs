@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod content;
 pub(crate) mod daemon;
 pub(crate) mod daemon_run;
+pub(crate) mod delegation;
 pub(crate) mod demo;
 pub(crate) mod dht;
 pub(crate) mod dns;

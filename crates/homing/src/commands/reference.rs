@@ -33,12 +33,15 @@ pub(crate) struct PublishArgs {
     /// Readers may keep it so long without asking [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     ttl: Option<Duration>,
+    /// Publish in the owner's place, with what homing ref delegate wrote there
+    #[arg(long, value_name = "FILE", conflicts_with = "keepers")]
+    delegation: Option<PathBuf>,
     /// Ask these trusted peers to keep it alive while this agent is away
     #[arg(long, value_name = "PEER", value_delimiter = ',')]
     keepers: Option<Vec<String>>,
 }
 
-/// References: list, history, renew, withdraw, export, keep
+/// References: list, history, renew, withdraw, export, delegate, keep
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  homing ref list\n  homing ref keep agent-b/planner/checkpoint"
@@ -88,6 +91,17 @@ enum RefCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
+    /// Let another agent publish this one reference: writes its key to a file
+    #[command(
+        after_help = "Examples:\n  homing ref delegate planner/checkpoint --to planner.delegation\n  homing send agent-b --file planner.delegation\n  homing publish planner/checkpoint bafkqaaa --delegation planner.delegation     # there\n  homing ref withdraw planner/checkpoint     # takes it back"
+    )]
+    Delegate {
+        /// Its name
+        name: String,
+        /// File to write, for you alone (0600); it must not exist
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Keep a reference of another agent alive while its owner is away
     #[command(
         after_help = "Examples:\n  homing ref keep agent-b/planner/checkpoint\n  homing ref keep agent-b/planner/checkpoint --stop"
@@ -109,6 +123,10 @@ pub(crate) async fn publish(session: &Session, args: PublishArgs) -> Outcome {
         }
         None => args.value.unwrap_or_default(),
     };
+    if let Some(file) = &args.delegation {
+        let times = (args.lifetime, args.ttl);
+        return super::delegation::publish(session, file, &args.name, &value, times).await;
+    }
     let request = PublishReference {
         name: args.name,
         value,
@@ -138,6 +156,7 @@ pub(crate) async fn run(session: &Session, args: RefArgs) -> Outcome {
             Ok(OK)
         }
         RefCommand::Export { reference, to } => export(session, &reference, to).await,
+        RefCommand::Delegate { name, to } => super::delegation::delegate(session, &name, &to).await,
         RefCommand::Keep { reference, stop } => {
             let done = client.keep_reference(&reference, !stop).await?;
             let text = match (stop, done.changed) {
