@@ -6,7 +6,7 @@ use crate::error::ApiError;
 use crate::operations as op;
 use crate::references::{
     KeepReference, PublishReference, Reference, ReferenceHistory, ReferenceList, ReferenceRecord,
-    ReferenceRequest, ReferenceResolution, ResolveReference,
+    ReferenceRequest, ReferenceResolution, ResolveReference, TakeReference,
 };
 
 impl Client {

@@ -14,7 +14,6 @@ use clap::{Args, Subcommand};
 use homing_registry::cards::guard::AllowedNetwork;
 use homing_registry::cards::{Fetcher, FetcherConfig};
 
-pub(crate) use files::identity;
 pub(crate) use view::of_trusted_peer;
 
 pub(super) use files::{hex, identity, read, save};

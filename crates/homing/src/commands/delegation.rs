@@ -101,7 +101,7 @@ pub(super) async fn publish(
     let delegation = read(file)?;
     if delegation.name != parse(name)? {
         let message = format!("{} is about {}, not {name}", file.display(), delegation.name);
-        return Err(ApiError::new(Code::Usage, message).into());
+        return Err(ApiError::new(Code::Usage, message));
     }
     let value = content_path(value.trim())
         .map_err(|e| ApiError::new(Code::Usage, e.to_string()).hint("publish a CID or a path"))?;

@@ -579,39 +579,3 @@ fn replicas_of_an_ipns_name_agree_with_what_is_known_under_the_owner_s_name() {
         other => panic!("{other:?}"),
     }
 }
-
-#[test]
-fn an_owner_follows_its_delegate_and_nobody_else() {
-    let mut owner = new(1);
-    up(&mut owner, at(0), 2);
-    owner.command(at(0), publish("/a", &[])).unwrap();
-    let first = view(&owner, at(0)).reference.unwrap();
-    // The delegate has this reference's key, and no other.
-    let signed = |key: &IdentityKey, value: &str| {
-        let content = homing_base::ipns::IpnsContent {
-            value: value.into(),
-            sequence: first.record.sequence + 1,
-            validity: homing_base::ipns::validity_text(first.record.ends()),
-            ttl: limits::TTL_DEFAULT,
-        };
-        Reference { record: content.sign(key).unwrap(), binding: first.binding.clone() }
-    };
-    let tell = |owner: &mut References, reference: &Reference| {
-        let note = super::gossip::tell(reference);
-        owner.handle(at(1), ReferencesInput::Note { from: key(2).node_id(), note });
-    };
-    // A record under another key does not fit to the owner's word.
-    tell(&mut owner, &signed(&key(2), "/stolen"));
-    assert_eq!((view(&owner, at(1)).reference.as_ref(), owner.refused()), (Some(&first), 1));
-    tell(&mut owner, &signed(&name().derive_key(&key(1), 0), "/b"));
-    let moved = view(&owner, at(1));
-    assert_eq!(moved.reference.unwrap().record.value_text(), "/b");
-    assert_eq!(moved.history.last().unwrap().previous.as_deref(), Some("/a"));
-    // It signs that version anew, and ends it when it likes.
-    owner.command(at(2), ReferenceCommand::Renew(name())).unwrap();
-    let renewed = view(&owner, at(2)).reference.unwrap();
-    assert_eq!(renewed.record.value_text(), "/b");
-    owner.command(at(3), ReferenceCommand::Withdraw(name())).unwrap();
-    let over = view(&owner, at(3)).reference.unwrap();
-    assert!(over.precedence(&signed(&name().derive_key(&key(1), 0), "/c")).is_gt());
-}
