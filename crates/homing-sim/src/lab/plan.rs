@@ -22,7 +22,7 @@ use super::trial::Trial;
 /// Fleets up to this size are simulated as they are.
 const WHOLE_AGENTS_MAX: usize = 300;
 /// Larger ones at these sizes.
-const SIZES: [usize; 2] = [150, 600];
+const SIZES: [usize; 2] = [150, 400];
 /// Chance that all k copies of a record are gone before its owner stores it anew.
 const LOSS: f64 = 1e-6;
 /// Shortest and longest interval between two stores, in seconds: what the daemon takes, and its default.
