@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! N daemons of `dht.mode = auto`; a steady one owns the choice, another asks from outside
-//!   ── every 9 N s of N·4 per hour: the oldest is killed by signal 9, a new identity is born ──►
+//!   ── four times N an hour: the oldest is killed by signal 9, a new identity is born ──►
 //!   kademlia ── publish ──► cluster/16 ── publish ──► kademlia        lookups all the while
 //! ```
 //! A lookup asks the DHT for the record of a living agent that is older than [`SETTLED`]. It fails if the answer
@@ -28,8 +28,8 @@ const PLAIN: &str = "/homing/dht/kademlia";
 /// How long each mode is watched.
 const PHASES: [(&str, &str, Duration); 3] = [
     ("plain", PLAIN, Duration::from_secs(60)),
-    ("to clusters, and in them", CLUSTERED, Duration::from_secs(300)),
-    ("back to plain", PLAIN, Duration::from_secs(120)),
+    ("to clusters, and in them", CLUSTERED, Duration::from_secs(150)),
+    ("back to plain", PLAIN, Duration::from_secs(90)),
 ];
 /// Who is younger is not asked for: its record is on its way.
 const SETTLED: Duration = Duration::from_secs(30);
