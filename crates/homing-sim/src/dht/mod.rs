@@ -20,6 +20,7 @@ pub mod report;
 mod run;
 pub mod scenario;
 pub mod study;
+mod traffic;
 mod trials;
 pub mod value;
 pub mod wheel;

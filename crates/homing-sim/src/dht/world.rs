@@ -21,6 +21,7 @@ use super::adversary::{Colluders, Role};
 pub use super::nature::Nature;
 use super::oracle::Oracle;
 use super::report::Miss;
+pub use super::traffic::Traffic;
 use super::value::{Mint, SimPlace};
 use super::wheel::Wheel;
 
@@ -104,25 +105,6 @@ pub struct Ended<V> {
     pub report: Report,
     /// When.
     pub at: Mono,
-}
-
-/// Counted traffic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
-pub struct Traffic {
-    /// Events handled.
-    pub events: u64,
-    /// Messages sent.
-    pub messages: u64,
-    /// Bytes of maintenance.
-    pub maintenance_bytes: u64,
-    /// … by kind of exchange ([`homing_core::dht::Body::KINDS`]).
-    pub by_kind: [u64; 7],
-    /// Bytes of commands.
-    pub command_bytes: u64,
-    /// Messages dropped at full uplinks.
-    pub dropped: u64,
-    /// Node-seconds lived.
-    pub node_seconds: f64,
 }
 
 /// A world.
