@@ -1,7 +1,7 @@
 //! A whole trie of regions, each with one observer that sees the truth: what the rule does to regions, apart
 //! from what nodes know and when they learn it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homing_base::Mono;
@@ -29,10 +29,10 @@ fn region(id: u64, depth: u8) -> Region {
 #[derive(Default)]
 pub(super) struct Trie {
     pub(super) members: Vec<u64>,
-    places: HashMap<u64, usize>,
-    counts: HashMap<Region, usize>,
-    events: HashMap<Region, u64>,
-    last: HashMap<Region, u64>,
+    places: BTreeMap<u64, usize>,
+    counts: BTreeMap<Region, usize>,
+    events: BTreeMap<Region, u64>,
+    last: BTreeMap<Region, u64>,
     pub(super) clusters: BTreeMap<Region, Topology>,
     /// Joins and leaves within a region between two changes of it, for each such pair.
     pub(super) gaps: Vec<u64>,
