@@ -30,7 +30,7 @@ fn one_seed_is_one_history() {
             (played(fleet.clone(), 7), played(fleet.clone(), 7), played(fleet, 8));
         assert_eq!(first, again);
         assert_ne!(first.trace, other.trace);
-        assert!(first.success > 0.9 && first.joins > 0, "{strategy}: {first:?}");
+        assert!(first.success > 0.98 && first.joins > 0, "{strategy}: {first:?}");
     }
 }
 

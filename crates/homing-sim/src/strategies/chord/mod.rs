@@ -7,8 +7,8 @@
 //! ```
 //! After Stoica et al., SIGCOMM 2001 and ToN 2003: iterative lookups, 30 s between two stabilisations; here the
 //! interval is a sixtieth of the mean session if that is shorter, so that churn does not outrun it, and not below 4 s;
-//! a young node begins at one second. Copies go to successors as in DHash. A lookup that meets the dead steps back and names them. Positions are the first 64
-//! bits of node IDs. Not here: virtual nodes, proximity, defence against liars.
+//! a young node begins at one second. Copies go to successors as in DHash. A lookup that meets the dead steps back and
+//! names them. Positions are the first 64 bits of node IDs. Not here: virtual nodes, proximity, defence against liars.
 
 mod lookup;
 mod message;
@@ -43,8 +43,10 @@ const INTERVAL: (f64, f64) = (4.0, 30.0);
 const PER_SESSION: f64 = 60.0;
 /// Intervals grow to their length until a node is so many of them old.
 const YOUTH: u32 = 8;
-/// Owners store their record anew this often.
+/// Owners store their record anew this often in the end.
 const REPUBLISH: Duration = Duration::from_secs(3_600);
+/// The first time; then at twice the age each time.
+const REPUBLISH_FIRST: Duration = Duration::from_secs(10);
 /// How long an answer may take before anything is known about round trips, at least, and at most.
 const PATIENCE: (f64, f64, f64) = (1.0, 0.1, 5.0);
 /// Most records that one node holds.

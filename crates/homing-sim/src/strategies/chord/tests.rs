@@ -20,12 +20,12 @@ fn fleet() -> Fleet {
 }
 
 #[test]
-fn a_calm_ring_finds_nearly_everything_and_loses_nothing() {
+fn a_calm_ring_finds_everything_and_loses_nothing() {
     let mut fleet = fleet();
     fleet.check().unwrap();
     let figures = play(&fleet, None, 1, &Stop::default()).unwrap().figures;
     println!("{figures:?}");
-    assert!(figures.success > 0.95 && figures.records_lost == 0, "{figures:?}");
+    assert!(figures.success > 0.999 && figures.records_lost == 0, "{figures:?}");
     assert!(figures.lookups > 500 && figures.hops < 8.0);
     assert!(figures.convergence.last().is_some_and(|(_, share)| *share > 0.8), "{figures:?}");
 }
@@ -37,5 +37,5 @@ fn a_ring_under_churn_still_finds_most() {
     fleet.check().unwrap();
     let figures = play(&fleet, None, 2, &Stop::default()).unwrap().figures;
     println!("{figures:?}");
-    assert!(figures.success > 0.9 && figures.leaves > 5, "{figures:?}");
+    assert!(figures.success > 0.98 && figures.leaves > 5, "{figures:?}");
 }

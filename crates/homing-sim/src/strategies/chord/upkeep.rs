@@ -7,7 +7,7 @@ use homing_core::dht::{Class, Value};
 use super::lookup::Purpose;
 use super::message::{Body, Message};
 use super::ring::{Peer, between};
-use super::{Asked, Chord, FINGERS, REPUBLISH};
+use super::{Asked, Chord, FINGERS, REPUBLISH, REPUBLISH_FIRST};
 use crate::dht::value::Token;
 
 /// Every so many rounds all successors are sent what they should hold.
@@ -58,9 +58,11 @@ impl Chord {
         self.begin(now, Purpose::Finger(i), None, self.me.at.wrapping_add(1 << i));
     }
 
+    /// More often while young: a ring that was still forming may have kept it in the wrong place.
     fn republish(&mut self, now: Now) {
         let Some((record, stored)) = self.own else { return };
-        if now.mono.since(stored) >= REPUBLISH {
+        let interval = stored.since(self.born).clamp(REPUBLISH_FIRST, REPUBLISH);
+        if now.mono.since(stored) >= interval {
             self.own = Some((record, now.mono));
             self.begin(now, Purpose::Put(record), None, id_prefix(&record.signer()));
         }
