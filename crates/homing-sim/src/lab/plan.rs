@@ -20,9 +20,11 @@ use super::table::{Row, rows};
 use super::trial::Trial;
 
 /// Fleets up to this size are simulated as they are.
-const WHOLE_AGENTS_MAX: usize = 300;
+const WHOLE_AGENTS_MAX: usize = 1_000;
+/// Points between two strategies that the trials do not tell apart.
+const TIE: f64 = 0.1;
 /// Larger ones at these sizes.
-const SIZES: [usize; 2] = [150, 400];
+const SIZES: [usize; 2] = [150, 1_000];
 /// Chance that all k copies of a record are gone before its owner stores it anew.
 const LOSS: f64 = 1e-6;
 /// Shortest and longest interval between two stores, in seconds: what the daemon takes, and its default.
@@ -158,7 +160,7 @@ pub struct Advice {
     pub wish: Wish,
     /// Share of the fleet that leaves per hour.
     pub turnover_per_hour: f64,
-    /// The best strategy for identities.
+    /// The best strategy for identities; of two that are as good, the default.
     pub strategy: Strategy,
     /// Best first.
     pub candidates: Vec<Candidate>,
@@ -237,12 +239,11 @@ impl Wish {
             candidates.push(self.candidate(strategy, largest, expected(self.agents, &mine)));
         }
         candidates.sort_by(|a, b| b.total.total_cmp(&a.total));
-        let networks = candidates.iter().filter(|c| !c.strategy.is_reference());
-        let strategy = networks.map(|c| c.strategy).next().expect("both networks are there");
+        let (strategy, lead) = chosen(&candidates);
         let mine: Vec<&Row> = rows.iter().filter(|r| r.strategy == strategy).collect();
         let expected = expected(self.agents, &mine);
         let settings = self.settings(strategy, &mine);
-        let steps = self.steps(turnover, strategy);
+        let steps = self.steps(turnover, strategy, lead);
         let limits = self.limits(&expected, &mine);
         let wish = self.clone();
         Ok(Advice {
@@ -327,17 +328,22 @@ impl Wish {
         }
     }
 
-    fn steps(&self, turnover: f64, strategy: Strategy) -> Vec<String> {
+    fn steps(&self, turnover: f64, strategy: Strategy, lead: f64) -> Vec<String> {
+        let why = if lead.abs() < TIE {
+            "the trials below do not tell the two modes apart, and it is the default"
+        } else {
+            "the better one in the trials below, by the given weights"
+        };
         let mut steps = vec![
             format!(
-                "Churn: half of the agents live less than {}, so {:.0} % of the fleet leaves per hour, {:.0} agents.",
+                "Churn: half of the agents live less than {}, so {:.*} % of the fleet leaves per hour, {:.0} of {} agents.",
                 self.lifetime,
+                usize::from(turnover < 0.1),
                 100.0 * turnover,
-                turnover * self.agents as f64
+                turnover * self.agents as f64,
+                self.agents
             ),
-            format!(
-                "Addresses: identities are found through the DHT in {strategy} mode, the better one in the trials below, by the given weights."
-            ),
+            format!("Addresses: identities are found through the DHT in {strategy} mode: {why}."),
         ];
         steps.push(if self.content {
             "Content: checkpoints and artifacts get references, kept alive by peers (references.keep), since a reference that only its owner renews is dark when the owner is away.".into()
@@ -363,6 +369,14 @@ impl Wish {
         limits.push("Round trips of 80 ms, all agents reachable, nobody lies, no lost packets. Put your regions, NATs and losses into a scenario for homing lab simulate.".into());
         limits
     }
+}
+
+/// How identities should be found, and by how many points clusters are better.
+fn chosen(candidates: &[Candidate]) -> (Strategy, f64) {
+    let total = |strategy| candidates.iter().find(|c| c.strategy == strategy).map(|c| c.total);
+    let [kademlia, cluster] = [Strategy::Kademlia, Strategy::Cluster].map(total);
+    let lead = cluster.unwrap_or_default() - kademlia.unwrap_or_default();
+    (if lead >= TIE { Strategy::Cluster } else { Strategy::Kademlia }, lead)
 }
 
 /// At `agents`, from what was measured at the sizes of `rows`.

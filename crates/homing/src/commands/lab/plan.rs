@@ -17,7 +17,7 @@ use crate::output::{self, Format};
 use crate::render::Table;
 use crate::session::Session;
 
-/// Largest fleet that is planned for: figures are continued from 400 simulated agents.
+/// Largest fleet that is planned for: figures are continued from 1,000 simulated agents.
 const AGENTS_MAX: u64 = 10_000_000;
 
 /// Recommend a strategy and settings for a fleet, from short simulations of it
