@@ -143,6 +143,9 @@ pub struct DhtStats {
     pub brief: DhtBrief,
     /// `kademlia` or `cluster`.
     pub mode: String,
+    /// Whose choice the mode follows: `dht.mode = auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_by: Option<NodeId>,
     /// The cluster this node lives in; `None`: in none, or not known yet.
     pub cluster: Option<DhtCluster>,
     /// What is configured: `auto`, `always` or `never` serve others.

@@ -52,6 +52,8 @@ pub const BINDING_BYTES_MAX: usize = 384;
 /// A reference as it travels: an IPNS record, its key and a binding.
 pub const REFERENCE_BYTES_MAX: usize = IPNS_BYTES_MAX + BINDING_BYTES_MAX + 128;
 
+/// Longest life of a bound reference that is still accepted: a key in another's hands must not sign for ever.
+pub const REFERENCE_LIFETIME_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// Longest life of an agent record after it was issued.
 pub const RECORD_LIFETIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// How far into the future an `issued` may lie: honest clocks drift by seconds, not by this.

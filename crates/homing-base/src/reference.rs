@@ -24,7 +24,7 @@ use crate::ipns::{IpnsError, IpnsName, IpnsRecord};
 use crate::key::{IdentityKey, PublicKey, Signature};
 use crate::limits::{
     BINDING_BYTES_MAX, CLOCK_SKEW_MAX, IPNS_BYTES_MAX, IPNS_VALUE_BYTES_MAX, REFERENCE_BYTES_MAX,
-    REFERENCE_NAME_BYTES_MAX,
+    REFERENCE_LIFETIME_MAX, REFERENCE_NAME_BYTES_MAX,
 };
 use crate::name::text_form;
 use crate::node_id::NodeId;
@@ -256,6 +256,10 @@ impl Reference {
         if ends <= now.wall {
             return Err(IpnsError::Expired { ends, now: now.wall }.into());
         }
+        let last = now.wall.after(REFERENCE_LIFETIME_MAX).after(CLOCK_SKEW_MAX);
+        if reference.binding.is_some() && ends > last {
+            return Err(ReferenceError::TooLong { ends });
+        }
         Ok(reference)
     }
 
@@ -345,6 +349,12 @@ pub enum ReferenceError {
     /// The binding is about another IPNS name.
     #[error("the owner's word is about another IPNS name")]
     OtherName,
+    /// It would live longer than [`REFERENCE_LIFETIME_MAX`].
+    #[error("it ends at {ends}: a reference lives 366 days at most")]
+    TooLong {
+        /// When it would end.
+        ends: Wall,
+    },
     /// Issued later than any honest clock allows.
     #[error("it was signed at {issued}, it is only {now} here: one of the clocks is wrong")]
     FromTheFuture {
@@ -399,6 +409,20 @@ mod tests {
         assert_ne!(key("a/b", 0), key("a/c", 0));
         assert_ne!(key("a/b", 0), key("a/b", 1));
         assert_ne!(key("a/b", 0), identity().public());
+    }
+
+    #[test]
+    fn a_bound_reference_that_would_live_for_centuries_is_refused() {
+        let Reference { record, binding } = reference("a", 3);
+        let key = "a".parse::<ReferenceName>().unwrap().derive_key(&identity(), 0);
+        let ends = Wall(0).after(400 * REFERENCE_LIFETIME_MAX);
+        let content = IpnsContent { validity: validity_text(ends), ..(*record).clone() };
+        let reference = Reference { record: content.sign(&key).unwrap(), binding };
+        let refused = Reference::verify(&reference.to_bytes(), at(5_000));
+        assert!(matches!(refused, Err(ReferenceError::TooLong { .. })), "{refused:?}");
+        // Nobody's binding: how long such a record lives is its signer's business alone.
+        let plain = reference.unbound();
+        assert_eq!(Reference::verify(&plain.to_bytes(), at(5_000)), Ok(plain));
     }
 
     #[test]

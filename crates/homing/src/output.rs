@@ -94,12 +94,17 @@ pub(crate) fn print(text: &str) {
     print_bytes(text.as_bytes());
 }
 
-/// Writes bytes to stdout as they are.
+/// Writes bytes to stdout as they are. A result that cannot be written is none: the program ends with an error.
 pub(crate) fn print_bytes(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    if written.is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
-        std::process::exit(0);
+    match written {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            say(&format!("error: the result could not be written\n  why: {error}"));
+            std::process::exit(Code::Internal.exit().into());
+        }
     }
 }
 

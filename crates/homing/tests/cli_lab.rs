@@ -46,8 +46,14 @@ fn what_cannot_be_is_refused_with_a_next_step() {
     std::fs::write(&broken, log).unwrap();
     let unknown = home.path("unknown.toml");
     std::fs::write(&unknown, "agents = 10\nagnets = 20\n").unwrap();
+    let far = home.path("far.jsonl");
+    std::fs::write(&far, "{\"at\":1e308,\"event\":\"join\",\"agent\":\"a\"}\n").unwrap();
     let (broken, unknown) = (broken.to_str().unwrap(), unknown.to_str().unwrap());
-    let cases: [(&[&str], &str, i64, &str); 11] = [
+    let far = far.to_str().unwrap();
+    let two =
+        ["simulate", "--region", "eu=1:15ms", "--region", "us=1:15ms", "--route", "eu,us=90ms"];
+    let plan = ["plan", "--agents", "10", "--lifetime", "1h"];
+    let cases: [(&[&str], &str, i64, &str); 27] = [
         (&["simulate", "--agents", "1"], "usage", 2, "agents"),
         (&["simulate", "--loss", "0.9"], "usage", 2, "loss"),
         (&["simulate", "--median", "1h", "--mean", "1h"], "usage", 2, "--median"),
@@ -56,7 +62,23 @@ fn what_cannot_be_is_refused_with_a_next_step() {
         (&["simulate", "--events", "/nonexistent.jsonl"], "not_found", 3, "nonexistent"),
         (&["simulate", unknown], "config_invalid", 10, "line 2"),
         (&["simulate", "--resume", "/nonexistent"], "not_found", 3, "no run"),
+        (&["simulate", "--events", far], "config_invalid", 10, "line 1: 1e308 is no time"),
+        (&["simulate", "--seeds", "100000000"], "usage", 2, "100000000"),
+        (&["simulate", "--seed", "18446744073709551615", "--seeds", "3"], "usage", 2, "--seed"),
+        (&["simulate", "--jobs", "0"], "usage", 2, "--jobs"),
+        (&["simulate", "--duration", "99999999999d"], "usage", 2, "out of range"),
+        (&["simulate", "--nat", "public=1,public=2"], "usage", 2, "twice"),
+        (&["simulate", "--html", "/nonexistent/a.html"], "usage", 2, "--html"),
+        (&[&two[..], &["--rtt", "50ms"]].concat(), "usage", 2, "--rtt"),
+        (&[&two[..], &["--route", "us,eu=80ms"]].concat(), "usage", 2, "--route us,eu"),
         (&["compare", "--turnover", "0"], "usage", 2, "--turnover"),
+        (&["compare", "--turnover", "20"], "usage", 2, "write 20%"),
+        (&["compare", "--median", "1h"], "usage", 2, "--median"),
+        (&["compare", "--mean", "1h"], "usage", 2, "--mean"),
+        (&["compare", "--strategy", "chord", "--strategies", "cluster"], "usage", 2, "--strategy"),
+        (&["compare", "--seeds", "100000000"], "usage", 2, "100000000"),
+        (&[&plan[..], &["--weights", "churn=1,churn=2"]].concat(), "usage", 2, "twice"),
+        (&[&plan[..], &["--jobs", "0"]].concat(), "usage", 2, "--jobs"),
         (
             &["plan", "--agents", "10", "--lifetime", "1h", "--weights", "chrun=1"],
             "usage",
@@ -81,6 +103,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let dir = dir.to_str().unwrap();
     let grid = ["--strategies", "kademlia,chord,ipns", "--turnover", "50%,200%", "--seeds", "30"];
     let small = ["--agents", "60", "--duration", "60s", "--warmup", "30s", "--jobs", "1"];
+    let small = [&small[..], &["--model", "weibull"]].concat();
     let args = [&["lab", "compare", "--run", dir, "--json"], &grid[..], &small].concat();
     let child = home.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let trials = || std::fs::read_dir(home.path("study/trials")).map_or(0, Iterator::count);
@@ -117,7 +140,73 @@ fn an_interrupted_run_goes_on_where_it_was() {
     assert_eq!(answer["trials"][0]["figures"]["trace"], "kept");
     let html = std::fs::read_to_string(report).unwrap();
     assert!(html.contains("<svg") && !html.contains("<script") && !html.contains("src="), "{html}");
-    assert_eq!(home.failure(&["lab", "simulate", "--resume", dir])["exit"], 3);
+    let wrong = home.failure(&["lab", "simulate", "--resume", dir]);
+    assert_eq!(wrong["exit"], 3);
+    assert_eq!(wrong["hint"], format!("homing lab compare --resume {dir}"));
+    assert!(home.path("study").exists(), "what --run named is kept");
+}
+
+#[test]
+fn a_terminated_run_says_where_it_is_and_goes_when_it_is_done() {
+    let home = Home::new();
+    let args = [&SMALL[..], &["--seeds", "200", "--jobs", "1", "--json"]].concat();
+    let child = home.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let run = || std::fs::read_dir(home.path("lab")).ok()?.next()?.ok().map(|e| e.path());
+    let trials = || run().and_then(|dir| std::fs::read_dir(dir.join("trials")).ok());
+    let deadline = Instant::now() + PATIENCE;
+    while trials().map_or(0, Iterator::count) < 2 && Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = i32::try_from(child.id()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
+        .unwrap();
+    let done = finished(child.wait_with_output().unwrap());
+    assert_eq!((done.code, &done.error()["code"]), (143, &"interrupted".into()), "{done:?}");
+    let dir = run().unwrap();
+    let hint = format!("homing lab simulate --resume {}", dir.display());
+    assert_eq!(done.error()["hint"], hint, "{done:?}");
+
+    let request = dir.join("run.json");
+    let text = std::fs::read_to_string(&request).unwrap();
+    let mut asked: serde_json::Value = serde_json::from_str(&text).unwrap();
+    asked["jobs"].as_array_mut().unwrap().truncate(3);
+    std::fs::write(&request, asked.to_string()).unwrap();
+    let resume = ["lab", "simulate", "--resume", dir.to_str().unwrap()];
+    let failed = home.failure(&[&resume[..], &["--html", "/dev/full"]].concat());
+    assert!(failed["message"].as_str().unwrap().contains("/dev/full"), "{failed}");
+    assert_eq!(failed["code"], "disk_full", "{failed}");
+    assert!(failed["hint"].as_str().unwrap().starts_with(&hint), "{failed}");
+    assert_eq!(home.json(&resume)["trials"].as_array().unwrap().len(), 3);
+    assert!(!home.path("lab").exists(), "nobody asked to keep it");
+}
+
+#[test]
+fn figures_that_cannot_be_written_are_an_error() {
+    let home = Home::new();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let args = [&SMALL[..], &["--json"]].concat();
+    let child = home.command(&args).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let done = finished(child.wait_with_output().unwrap());
+    assert_ne!(done.code, 0, "{done:?}");
+}
+
+#[test]
+fn a_log_is_played_to_its_end_and_a_part_is_called_a_part() {
+    let home = Home::new();
+    let log = home.path("fleet.jsonl");
+    let line = |at: u32, agent: u32| {
+        format!("{{\"at\":{at},\"event\":\"join\",\"agent\":\"a{agent}\"}}\n")
+    };
+    let joins: String = (0..20).map(|agent| line(agent, agent)).collect();
+    std::fs::write(&log, joins + &line(3_599, 20)).unwrap();
+    let args = ["lab", "simulate", "--lookups", "0", "--events", log.to_str().unwrap()];
+    let whole = home.run(&args);
+    assert!(whole.code == 0 && !whole.stderr.contains("played"), "{whole:?}");
+    assert!(whole.stdout.contains("no lookups") && whole.stdout.contains('–'), "{whole:?}");
+    assert!(!whole.stdout.contains('±'), "{whole:?}");
+    let part = home.run(&[&args[..], &["--duration", "15m"]].concat());
+    assert!(part.stderr.contains("played 15m of 3599s of the log"), "{part:?}");
+    assert_eq!(home.json(&args)["scenario"]["duration"], "1h");
 }
 
 #[test]

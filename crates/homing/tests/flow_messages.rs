@@ -222,7 +222,9 @@ fn a_file_that_changed_or_is_too_large_fails_and_says_why() {
     b.kill();
     assert_eq!(b.json(&["config", "set", "messages.file_bytes_max", "5"])["changed"], true);
     start(&mut b, "agent-b", &url);
-    let sent = a.json(&["send", "agent-b", "--file", &file]);
+    // It may be refused before the command ends, which then says so, too.
+    let sent = a.run(&["send", "agent-b", "--file", &file, "--json"]);
+    let sent: Value = serde_json::from_str(&sent.stdout).unwrap();
     assert_eq!(outcome(&sent["id"]), "too_large");
     assert_eq!(b.run(&["recv", "--json"]).stdout, "");
     assert!(!b.path("inbox/notes.txt").exists());

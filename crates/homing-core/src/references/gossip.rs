@@ -1,11 +1,13 @@
 //! References that travel from trusted peer to trusted peer, so that they are known where no DHT reaches.
 //!
 //! ```text
-//! link up      Have ─► Want ─► Tell               what the other one lacks or has older
+//! link up      Have ─► Want ─► Tell               what we lack or have older
+//!                   └────────► Tell               what the other one does
 //! news         Tell ─► every other trusted peer   at most every PASS_WAIT per reference, the newest then
 //! ```
 //! Only bound references travel, tombstones like others, each until its end. What a stranger shows a public node does
-//! not. A peer fills at most its share of what is remembered. Normative: `spec/17-references.md`.
+//! not. Both ends send Have, and either suffices: the end that is ready first speaks to one that does not listen yet.
+//! A peer fills at most its share of what is remembered. Normative: `spec/17-references.md`.
 
 use homing_base::{Mono, NodeId, Now, Reference};
 use minicbor::bytes::ByteVec;
@@ -62,12 +64,10 @@ impl References {
         own.chain(known).filter(move |r| r.record.ends() > now.wall)
     }
 
-    /// A trusted peer is told what is held here; it asks for what it lacks.
+    /// A trusted peer is told what is held here, even if that is nothing: it asks for what it lacks, and tells the rest.
     pub(super) fn greet_with_have(&mut self, now: Now, peer: NodeId) {
         let items: Vec<Item> = self.travelling(now).filter_map(Item::of).take(HAVE_MAX).collect();
-        if !items.is_empty() {
-            self.send(peer, Note::Have(Have::of(&items)));
-        }
+        self.send(peer, Note::Have(Have::of(&items)));
     }
 
     pub(super) fn on_have(&mut self, now: Now, from: NodeId, standing: Standing, have: &Have) {
@@ -76,15 +76,11 @@ impl References {
             return;
         };
         let held: Vec<Item> = self.travelling(now).filter_map(Item::of).collect();
-        let is_news = |item: &Item| {
-            let ours = held.iter().find(|ours| ours.prefix == item.prefix);
-            item.ends > now.wall && ours.is_none_or(|ours| item.order() > ours.order())
-        };
-        let news = items.into_iter().filter(is_news).map(|item| item.prefix);
-        let wanted: Vec<u64> = news.take(WANT_MAX).collect();
+        let wanted = newer(&items, &held, now);
         if !wanted.is_empty() {
             self.send(from, Note::Want(Want::of(&wanted)));
         }
+        self.tell_all(now, from, &newer(&held, &items, now));
     }
 
     pub(super) fn on_want(&mut self, now: Now, from: NodeId, standing: Standing, want: &Want) {
@@ -92,9 +88,13 @@ impl References {
             self.refused += 1;
             return;
         };
+        self.tell_all(now, from, &prefixes);
+    }
+
+    fn tell_all(&mut self, now: Now, peer: NodeId, prefixes: &[u64]) {
         let is_wanted = |r: &&Reference| prefixes.contains(&prefix(&Slot::reference(r)));
         let told: Vec<_> = self.travelling(now).filter(is_wanted).map(tell).collect();
-        told.into_iter().take(WANT_MAX).for_each(|note| self.send(from, note));
+        told.into_iter().take(WANT_MAX).for_each(|note| self.send(peer, note));
     }
 
     pub(super) fn on_tell(&mut self, now: Now, from: NodeId, standing: Standing, tell: &Tell) {
@@ -141,6 +141,15 @@ impl References {
     pub(super) fn passing_deadline(&self) -> Option<Mono> {
         self.known.values().filter_map(|k| k.pass_at).min()
     }
+}
+
+/// What one side has, and the other lacks or has older; as many as one Want asks for.
+fn newer(these: &[Item], others: &[Item], now: Now) -> Vec<u64> {
+    let is_news = |item: &&Item| {
+        let other = others.iter().find(|other| other.prefix == item.prefix);
+        item.ends > now.wall && other.is_none_or(|other| item.order() > other.order())
+    };
+    these.iter().filter(is_news).map(|item| item.prefix).take(WANT_MAX).collect()
 }
 
 /// The note that tells a reference.

@@ -31,7 +31,7 @@ pub const PASS_WAIT: Duration = Duration::from_secs(5);
 /// Shortest life of a record: a clock that is off must not end it at once.
 pub const LIFETIME_MIN: Duration = Duration::from_secs(30);
 /// Longest life of a record.
-pub const LIFETIME_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+pub const LIFETIME_MAX: Duration = homing_base::limits::REFERENCE_LIFETIME_MAX;
 /// Readers may keep a record this long without asking, unless the owner says otherwise (IPNS
 /// specification: 5 minutes).
 pub const TTL_DEFAULT: Duration = Duration::from_secs(5 * 60);

@@ -318,7 +318,9 @@ impl References {
     ) {
         let newest = values.into_iter().max_by(|a, b| a.precedence(b));
         if let Some(reference) = &newest {
-            if self.errands.iter().any(|errand| errand.slot == slot) {
+            if self.is_own(&slot) {
+                self.follow_delegate(now, reference);
+            } else if self.errands.iter().any(|errand| errand.slot == slot) {
                 self.remember(now, slot, reference, None);
             } else {
                 self.adopt(now, slot, reference);

@@ -128,7 +128,7 @@ impl References {
         let generation = before.as_ref().map_or(0, |b| b.generation + u32::from(fresh));
         let sequence = match &before {
             Some(b) if unchanged => b.reference.record.sequence,
-            Some(b) if !fresh => b.reference.record.sequence + 1,
+            Some(b) if !fresh => next_sequence(now, &b.reference),
             // Higher than whatever an earlier store, now lost, had published.
             _ => now.wall.0,
         };
@@ -309,7 +309,8 @@ impl References {
         let record = &stored.reference.record;
         // It must outlive whatever was signed before.
         let ends = now.wall.after(stored.lifetime).max(Wall(record.ends().0 + 1));
-        let content = content(EMPTY_PATH, record.sequence + 1, ends, stored.ttl);
+        let sequence = next_sequence(now, &stored.reference);
+        let content = content(EMPTY_PATH, sequence, ends, stored.ttl);
         let record = content.sign(&key).map_err(|e| Failure::Invalid(e.to_string()))?;
         let binding = self.bind(now, name, &key, old, true);
         stored.reference = Reference { record, binding: Some(binding) };
@@ -330,7 +331,12 @@ impl References {
         renew.iter().for_each(|name| self.sign_anew(now, name));
         let announce: Vec<_> =
             self.own.iter().filter(|(_, o)| due(o.announce_at)).map(|(n, _)| n.clone()).collect();
-        announce.iter().for_each(|name| self.announce_own(now, name));
+        for name in &announce {
+            self.announce_own(now, name);
+            // A delegate that is no peer of ours may have published since.
+            let slot = self.own.get(name).map(|own| Slot::reference(&own.stored.reference));
+            self.outputs.extend(slot.map(ReferencesOutput::Find));
+        }
     }
 
     /// Tells keepers, public neighbours and trusted peers, and the DHT.
@@ -401,6 +407,11 @@ impl References {
             known.held = known.held.max(Some(held.ends));
         }
     }
+}
+
+/// Above its last, and above what a delegate published meanwhile and we have not heard of.
+fn next_sequence(now: Now, reference: &Reference) -> u64 {
+    (reference.record.sequence + 1).max(now.wall.0)
 }
 
 fn content(value: &str, sequence: u64, ends: Wall, ttl: Duration) -> IpnsContent {

@@ -40,16 +40,19 @@ pub fn set(path: &Path, name: &str, text: Option<&str>) -> Result<bool, ConfigEr
     let before = document.to_string();
     match text {
         Some(text) => {
-            let mut check = Layers::default();
+            // Beside what the file says: one value can need another.
+            let mut check = layers(path, &document)?;
             check.flag(name, text)?;
             check.resolve()?;
             let value = key.parse(text).expect("just parsed");
             insert(&mut document, key, value);
         }
-        None => remove(&mut document, key),
+        None => {
+            remove(&mut document, key);
+            layers(path, &document)?.resolve()?;
+        }
     }
     let after = document.to_string();
-    check_whole(path, &document)?;
     if after != before {
         replace(path, &after).map_err(|source| ConfigError::Write { path: path.into(), source })?;
     }
@@ -166,12 +169,12 @@ fn split(key: &Key) -> (Option<&'static str>, &'static str) {
     }
 }
 
-fn check_whole(path: &Path, document: &DocumentMut) -> Result<(), ConfigError> {
+fn layers(path: &Path, document: &DocumentMut) -> Result<Layers, ConfigError> {
     let mut values = Vec::new();
     collect(path, document.as_table(), "", &mut values)?;
     let mut layers = Layers::default();
     values.into_iter().for_each(|(key, value)| layers.insert(key, value));
-    layers.resolve().map(|_| ())
+    Ok(layers)
 }
 
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {

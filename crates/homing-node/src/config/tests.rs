@@ -151,6 +151,18 @@ fn set_changes_one_value_and_keeps_the_rest() {
 }
 
 #[test]
+fn set_takes_a_value_that_needs_another_one_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    assert!(set(&path, "dht.mode", Some("auto")).is_err(), "whose choice?");
+    assert!(set(&path, "dht.network_key", Some(&"3a".repeat(32))).unwrap());
+    assert!(set(&path, "dht.mode", Some("auto")).unwrap());
+    assert!(set(&path, "dht.network_key", None).is_err(), "it is needed now");
+    assert!(set(&path, "dht.mode", None).unwrap());
+    assert!(set(&path, "dht.network_key", None).unwrap());
+}
+
+#[test]
 fn set_writes_nothing_that_is_not_valid() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");

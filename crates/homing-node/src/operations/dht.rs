@@ -101,6 +101,7 @@ impl Node {
             schema: Schema::new(),
             brief: brief(&view),
             mode: mode(view.mode).to_owned(),
+            chosen_by: self.shared.config.dht.network_key,
             cluster: cluster(&view),
             server: config.server.as_str().to_owned(),
             k: config.k as u32,

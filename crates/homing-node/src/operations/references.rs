@@ -12,6 +12,8 @@ use homing_api::references::{
 use homing_api::{ApiError, Code, Schema, Stamp};
 use homing_base::reference::content_path;
 use homing_base::{IpnsName, NodeId, Reference, ReferenceName, Wall};
+use homing_core::dht::Mode;
+use homing_core::dht::setting::SETTING_NAME;
 use homing_core::io::{ReferenceCommand, ReferenceKey, ReferenceView};
 use homing_core::{Answer, Command};
 
@@ -38,6 +40,11 @@ impl Node {
             ApiError::new(Code::Usage, e.to_string())
                 .hint("publish a CID or a path; a file's content: homing publish NAME --file PATH")
         })?;
+        if name.as_str() == SETTING_NAME && Mode::from_setting(&value).is_none() {
+            return Err(ApiError::new(Code::Usage, format!("{value} is no mode of the DHT"))
+                .why(format!("agents whose dht.network_key is this one follow {SETTING_NAME}"))
+                .hint("/homing/dht/kademlia, or /homing/dht/cluster/64"));
+        }
         let keepers = match request.keepers {
             Some(peers) => Some(self.owners(&peers).await?),
             None => None,

@@ -16,7 +16,9 @@ use std::time::Duration;
 use homing_base::Wall;
 use serde::Deserialize;
 
-use super::limits::{LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+use super::limits::{
+    LOG_AT_SECONDS_MAX, LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LOG_SECONDS_MAX,
+};
 
 /// Somebody came or went.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,8 +103,8 @@ enum Event {
 impl At {
     fn seconds(&self) -> Result<f64, String> {
         match self {
-            At::Seconds(s) if s.is_finite() && *s >= 0.0 => Ok(*s),
-            At::Seconds(s) => Err(format!("{s} is no time")),
+            At::Seconds(s) if (0.0..=LOG_AT_SECONDS_MAX).contains(s) => Ok(*s),
+            At::Seconds(s) => Err(format!("{s:?} is no time: 0 to {LOG_AT_SECONDS_MAX:e} seconds")),
             At::Text(text) => {
                 let wall: Wall = text.parse().map_err(|_| {
                     format!("{text:?} is no time: 2026-11-21T03:00:00.000Z, or a number of seconds")
@@ -138,6 +140,9 @@ impl Reader {
         let at = seconds - first;
         if at < self.last {
             return Err(format!("time goes back by {:.3} s; sort the log by time", self.last - at));
+        }
+        if at > LOG_SECONDS_MAX {
+            return Err(format!("{seconds:?} is no time: over 100 years after the first line"));
         }
         self.last = at;
         let joins = line.event == Event::Join;
@@ -265,6 +270,10 @@ mod tests {
             (r#"{"at":101,"event":"join","agent":"a"}"#, "joins but is there already"),
             (r#"{"at":99,"event":"leave","agent":"a"}"#, "time goes back"),
             (r#"{"at":"yesterday","event":"leave","agent":"a"}"#, "is no time"),
+            (r#"{"at":-5,"event":"leave","agent":"a"}"#, "is no time"),
+            (r#"{"at":1e308,"event":"leave","agent":"a"}"#, "is no time"),
+            (r#"{"at":1.8e19,"event":"leave","agent":"a"}"#, "is no time"),
+            (r#"{"at":4e9,"event":"leave","agent":"a"}"#, "is no time"),
             (r#"{"at":101,"event":"left","agent":"a"}"#, "not an event"),
             (r#"{"at":101,"event":"join","agent":""}"#, "no name"),
         ];
@@ -272,5 +281,7 @@ mod tests {
             let error = read(&[good, line]).unwrap_err();
             assert!(error.starts_with("2: ") && error.contains(what), "{line}: {error}");
         }
+        let error = read(&[r#"{"at":2e19,"event":"join","agent":"a"}"#]).unwrap_err();
+        assert!(error.starts_with("1: 2e19 is no time"), "{error}");
     }
 }

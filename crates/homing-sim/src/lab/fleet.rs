@@ -49,7 +49,7 @@ pub struct Fleet {
     pub k: usize,
     /// Requests in flight per lookup.
     pub alpha: usize,
-    /// Measured time.
+    /// Measured time; [`UNSAID`]: a quarter of an hour, or the whole log if there is one.
     pub duration: Span,
     /// Time under churn before it.
     pub warmup: Span,
@@ -89,6 +89,10 @@ pub struct Fleet {
     pub nat: NatMix,
 }
 
+/// A duration that nobody gave; [`Fleet::check`] decides it.
+pub const UNSAID: Span = Span(Duration::MAX);
+const DURATION_SECONDS: f64 = 900.0;
+
 impl Default for Fleet {
     fn default() -> Self {
         let config = Config::default();
@@ -100,7 +104,7 @@ impl Default for Fleet {
             cluster_size: Bounds::default().split_above,
             k: config.k,
             alpha: config.alpha,
-            duration: Span::seconds(900.0),
+            duration: UNSAID,
             warmup: Span::seconds(300.0),
             sessions: None,
             events: None,
@@ -186,7 +190,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Checks everything and reads the event log, if there is one.
+    /// Checks everything, reads the event log if there is one, and decides what was left open.
     ///
     /// # Errors
     /// [`FleetError`], naming the first field that is wrong.
@@ -200,6 +204,8 @@ impl Fleet {
         let log = self.events.as_deref().map(EventLog::read).transpose()?;
         if let Some(log) = &log {
             self.follow(log)?;
+        } else if self.duration == UNSAID {
+            self.duration = Span::seconds(DURATION_SECONDS);
         }
         self.check_without_log()?;
         Ok(log)
@@ -222,7 +228,12 @@ impl Fleet {
     fn follow(&mut self, log: &EventLog) -> Result<(), FleetError> {
         self.agents = log.most;
         let length = Span((log.length() + Duration::from_secs(1)).max(Duration::from_secs(60)));
-        self.duration = if self.duration > length { length } else { self.duration };
+        let most = DURATION_SECONDS_MAX.min(AGENT_SECONDS_MAX / log.most.max(1) as f64).floor();
+        let most = Span::seconds(most - self.warmup.as_seconds());
+        if self.duration > length {
+            let whole = self.duration != UNSAID || length < most;
+            self.duration = if whole { length } else { most };
+        }
         ensure(log.most >= AGENTS_MIN, "events", "never two agents at the same time in this log")
     }
 
@@ -268,6 +279,11 @@ impl Fleet {
                 named,
             )?;
             ensure(rtt(route.rtt), "routes", "an rtt of 2ms to 10s")?;
+        }
+        for (i, route) in self.routes.iter().enumerate() {
+            let twice = self.routes[..i].iter().any(|r| r.joins(&route.from, &route.to));
+            let named = format!("{} to {} is there twice", route.from, route.to);
+            ensure(!twice, "routes", named)?;
         }
         Ok(())
     }

@@ -19,6 +19,10 @@ pub const LOG_LINES_MAX: usize = 1_000_000;
 pub const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Longest line of an event log, in bytes.
 pub const LOG_LINE_BYTES_MAX: usize = 1_024;
+/// Longest time between the first and the last line of an event log, in seconds: 100 years.
+pub const LOG_SECONDS_MAX: f64 = 100.0 * 365.25 * 86_400.0;
+/// Largest time in an event log, in seconds: the end of the year 9999, counted from 1970.
+pub const LOG_AT_SECONDS_MAX: f64 = 253_402_300_800.0;
 /// Largest scenario file, in bytes.
 pub const FLEET_BYTES_MAX: u64 = 1 << 20;
 /// Longest name and remark of a scenario, in bytes.

@@ -37,6 +37,14 @@ pub struct Route {
     pub rtt: Span,
 }
 
+impl Route {
+    /// Whether these are its ends, either way round.
+    #[must_use]
+    pub fn joins(&self, a: &str, b: &str) -> bool {
+        (self.from == a && self.to == b) || (self.from == b && self.to == a)
+    }
+}
+
 /// What stands between agents and the internet: shares, weighed against each other.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -105,9 +113,7 @@ impl Map {
     pub(crate) fn new(fleet: &super::Fleet) -> Self {
         let ms = |span: Span| span.as_seconds() * 1e3;
         let between = |a: &Region, b: &Region| {
-            let joins = |r: &&Route| {
-                (r.from == a.name && r.to == b.name) || (r.from == b.name && r.to == a.name)
-            };
+            let joins = |r: &&Route| r.joins(&a.name, &b.name);
             let route = fleet.routes.iter().find(joins).map_or(fleet.rtt, |r| r.rtt);
             ms(if a.name == b.name { a.rtt } else { route })
         };

@@ -76,14 +76,18 @@ impl Weights {
     /// `churn=5,audit=0`: changes some.
     ///
     /// # Errors
-    /// A sentence, when a criterion is unknown or a weight is not 0 to 100.
+    /// A sentence, when a criterion is unknown or there twice, or a weight is not 0 to 100.
     pub fn changed(mut self, text: &str) -> Result<Self, String> {
+        let mut said = [false; CRITERIA.len()];
         for part in text.split(',').filter(|p| !p.trim().is_empty()) {
             let (name, weight) = part
                 .split_once('=')
                 .ok_or(format!("{part:?}: CRITERION=WEIGHT, such as churn=5"))?;
             let at = CRITERIA.iter().position(|c| *c == name.trim());
             let at = at.ok_or(format!("{name:?} is no criterion: {}", CRITERIA.join(", ")))?;
+            if std::mem::replace(&mut said[at], true) {
+                return Err(format!("{name} is there twice"));
+            }
             let value: f64 =
                 weight.trim().parse().map_err(|_| format!("{weight:?} is no number"))?;
             if !(0.0..=100.0).contains(&value) {
@@ -168,6 +172,8 @@ pub struct Advice {
     pub expected: Expected,
     /// What the daemons should run with.
     pub settings: Settings,
+    /// Trials that were done, of all that were meant to be.
+    pub trials: (usize, usize),
     /// The steps of the decision, as sentences.
     pub steps: Vec<String>,
     /// What the figures do not cover.
@@ -245,7 +251,7 @@ impl Wish {
         let settings = self.settings(strategy, &mine);
         let steps = self.steps(turnover, strategy, lead);
         let limits = self.limits(&expected, &mine);
-        let wish = self.clone();
+        let (wish, trials) = (self.clone(), (trials.len(), self.jobs().len()));
         Ok(Advice {
             wish,
             turnover_per_hour: turnover,
@@ -253,6 +259,7 @@ impl Wish {
             candidates,
             expected,
             settings,
+            trials,
             steps,
             limits,
         })
@@ -416,13 +423,14 @@ impl Advice {
     pub fn sentence(&self) -> String {
         let references = if self.wish.content { ", references kept by peers" } else { "" };
         let audit = if self.wish.audit { ", the audit log on" } else { "" };
+        // Rounded up: nothing takes less than 0 ms.
+        let half = self.expected.latency_p50_ms.ceil().max(1.0);
         format!(
-            "Run the DHT in {} mode (k = {}, α = {}){references}{audit}: fewer than {:.2} % of lookups fail, half take less than {:.0} ms, {:.0} bytes of upkeep per agent-second.",
+            "Run the DHT in {} mode (k = {}, α = {}){references}{audit}: fewer than {:.2} % of lookups fail, half take less than {half:.0} ms, {:.0} bytes of upkeep per agent-second.",
             self.settings.mode,
             self.settings.k,
             self.settings.alpha,
             100.0 * self.expected.failure_below,
-            self.expected.latency_p50_ms,
             self.expected.upkeep_bytes
         )
     }
@@ -437,6 +445,10 @@ impl Advice {
             self.wish.lifetime,
             100.0 * self.turnover_per_hour
         );
+        let (done, all) = self.trials;
+        if done < all {
+            let _ = writeln!(text, "# only {done} of {all} trials were done");
+        }
         let _ = writeln!(text, "record_lifetime = \"{}s\"\n", s.record_lifetime_s);
         let _ = writeln!(text, "[dht]\nenabled = true\nmode = \"{}\"", s.mode);
         if s.mode == "cluster" {

@@ -101,6 +101,14 @@ pub enum RunError {
         /// Why not.
         what: String,
     },
+    /// Another command made it.
+    #[error("{path} is a run of homing lab {command}")]
+    OtherCommand {
+        /// Which.
+        path: PathBuf,
+        /// Whose.
+        command: String,
+    },
     /// Too many or no trials.
     #[error("{0} trials: 1 to {TRIALS_MAX}")]
     Trials(usize),
@@ -184,15 +192,19 @@ impl Run {
     /// Opens a run that was interrupted, or is done.
     ///
     /// # Errors
-    /// [`RunError::NoRun`] when there is none of this command, or its log has changed.
+    /// [`RunError::NoRun`] when there is none, or its log has changed; [`RunError::OtherCommand`].
     pub fn open(dir: &Path, command: &str) -> Result<Self, RunError> {
         let no_run = |what: String| RunError::NoRun { path: dir.to_owned(), what };
         let text =
             std::fs::read_to_string(dir.join("run.json")).map_err(|e| no_run(e.to_string()))?;
         let mut request: Request =
             serde_json::from_str(&text).map_err(|e| no_run(format!("run.json: {e}")))?;
-        if request.format != FORMAT || request.command != command {
-            return Err(no_run(format!("it is a run of homing lab {}", request.command)));
+        if request.format != FORMAT {
+            return Err(no_run(format!("format {} of run.json", request.format)));
+        }
+        if request.command != command {
+            let command = request.command;
+            return Err(RunError::OtherCommand { path: dir.to_owned(), command });
         }
         let log = request.fleet.check()?;
         if request.fleet.events.as_deref().and_then(hash_of) != request.log {
@@ -206,6 +218,12 @@ impl Run {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// How long the event log is, if there is one; the fleet's duration is what of it is played.
+    #[must_use]
+    pub fn log_length(&self) -> Option<Duration> {
+        self.log.as_ref().map(EventLog::length)
     }
 
     fn finished(&self, job: &Job) -> Option<Trial> {

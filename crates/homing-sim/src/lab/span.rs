@@ -14,7 +14,7 @@ impl Span {
     /// Of so many seconds.
     #[must_use]
     pub fn seconds(seconds: f64) -> Self {
-        Self(Duration::from_secs_f64(seconds.clamp(0.0, 1e12)))
+        Self(Duration::from_secs_f64(seconds.clamp(0.0, SECONDS_MAX)))
     }
 
     /// In seconds.
@@ -24,10 +24,19 @@ impl Span {
     }
 }
 
+/// Longest span, in seconds: some 30,000 years.
+const SECONDS_MAX: f64 = 1e12;
+
 /// A text that is no duration.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{0:?} is no duration: a number and ms, s, m, h or d, such as 40m")]
-pub struct NoSpan(pub String);
+pub enum NoSpan {
+    /// It cannot be read.
+    #[error("{0:?} is no duration: a number and ms, s, m, h or d, such as 40m")]
+    Unreadable(String),
+    /// It is negative, or too long.
+    #[error("{0:?} is out of range: a duration is 0 to 1e12 seconds")]
+    OutOfRange(String),
+}
 
 const UNITS: [(&str, f64); 5] =
     [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0)];
@@ -36,14 +45,17 @@ impl FromStr for Span {
     type Err = NoSpan;
 
     fn from_str(text: &str) -> Result<Self, NoSpan> {
-        let wrong = || NoSpan(text.to_owned());
+        let wrong = || NoSpan::Unreadable(text.to_owned());
         let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
         let number: f64 = number.parse().map_err(|_| wrong())?;
         let unit = if unit.is_empty() { "s" } else { unit };
         let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         let seconds = number * factor;
-        if seconds > 1e12 { Err(wrong()) } else { Ok(Self::seconds(seconds)) }
+        if seconds > SECONDS_MAX {
+            return Err(NoSpan::OutOfRange(text.to_owned()));
+        }
+        Ok(Self::seconds(seconds))
     }
 }
 
@@ -77,8 +89,8 @@ impl<'de> Deserialize<'de> for Span {
         }
         match Form::deserialize(from)? {
             Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
-            Form::Seconds(s) if (0.0..=1e12).contains(&s) => Ok(Self::seconds(s)),
-            Form::Seconds(s) => Err(serde::de::Error::custom(NoSpan(s.to_string()))),
+            Form::Seconds(s) if (0.0..=SECONDS_MAX).contains(&s) => Ok(Self::seconds(s)),
+            Form::Seconds(s) => Err(serde::de::Error::custom(NoSpan::OutOfRange(s.to_string()))),
         }
     }
 }

@@ -15,8 +15,8 @@ const STUDENT: [f64; 9] = [12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26
 pub struct Mean {
     /// The mean.
     pub mean: f64,
-    /// Half of the width of its 95 % confidence interval; 0 for one seed, which says nothing about others.
-    pub band: f64,
+    /// Half of the width of its 95 % confidence interval; none for one seed, which says nothing about others.
+    pub band: Option<f64>,
 }
 
 impl Mean {
@@ -26,18 +26,26 @@ impl Mean {
         let n = values.len().max(1) as f64;
         let mean = values.iter().sum::<f64>() / n;
         if values.len() < 2 {
-            return Self { mean, band: 0.0 };
+            return Self { mean, band: None };
         }
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
         let t = STUDENT.get(values.len() - 2).copied().unwrap_or(2.0);
-        Self { mean, band: t * (variance / n).sqrt() }
+        Self { mean, band: Some(t * (variance / n).sqrt()) }
+    }
+
+    /// Whether the bands tell the two apart.
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> bool {
+        let Some((a, b)) = self.band.zip(other.band) else { return false };
+        (self.mean - other.mean).abs() > a + b
     }
 }
 
 impl std::fmt::Display for Mean {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let digits = f.precision().unwrap_or(1);
-        write!(f, "{:.digits$} ± {:.digits$}", self.mean, self.band)
+        write!(f, "{:.digits$}", self.mean)?;
+        self.band.map_or(Ok(()), |band| write!(f, " ± {band:.digits$}"))
     }
 }
 
@@ -56,8 +64,8 @@ pub struct Row {
     pub lookups: usize,
     /// Those that failed.
     pub failed: usize,
-    /// Success.
-    pub success: Mean,
+    /// Success; none without lookups.
+    pub success: Option<Mean>,
     /// Share of found records that were the newest.
     pub newest: f64,
     /// Median latency.
@@ -104,6 +112,14 @@ pub fn rows(trials: &[(Job, Trial)]) -> Vec<Row> {
 fn row(strategy: Strategy, turnover: Option<f64>, trials: &[&Trial]) -> Row {
     let each = |f: &dyn Fn(&Trial) -> f64| trials.iter().map(|t| f(t)).collect::<Vec<_>>();
     let mean = |f: &dyn Fn(&Trial) -> f64| Mean::of(&each(f));
+    let among = |holds: &dyn Fn(&Trial) -> bool, f: &dyn Fn(&Trial) -> f64| {
+        let of: Vec<f64> = trials.iter().filter(|t| holds(t)).map(|t| f(t)).collect();
+        (!of.is_empty()).then(|| Mean::of(&of))
+    };
+    // Who looked for nothing did not succeed; who found nothing took no time for it.
+    let looked = |t: &Trial| t.figures.lookups > 0;
+    let found_some =
+        |f: &dyn Fn(&Trial) -> f64| among(&|t| t.figures.found > 0, f).unwrap_or_default();
     let optional = |f: &dyn Fn(&Trial) -> Option<f64>| {
         let known: Vec<f64> = trials.iter().filter_map(|t| f(t)).collect();
         (!known.is_empty()).then(|| Mean::of(&known).mean)
@@ -117,11 +133,11 @@ fn row(strategy: Strategy, turnover: Option<f64>, trials: &[&Trial]) -> Row {
         seeds: trials.len(),
         lookups,
         failed: lookups - found,
-        success: mean(&|t| t.figures.success),
+        success: among(&looked, &|t| t.figures.success),
         newest: sum(&|t| t.figures.newest) as f64 / found.max(1) as f64,
-        latency_p50_ms: mean(&|t| t.figures.latency_p50_ms),
-        latency_p95_ms: mean(&|t| t.figures.latency_p95_ms),
-        hops: mean(&|t| t.figures.hops),
+        latency_p50_ms: found_some(&|t| t.figures.latency_p50_ms),
+        latency_p95_ms: found_some(&|t| t.figures.latency_p95_ms),
+        hops: found_some(&|t| t.figures.hops),
         timeouts: mean(&|t| t.figures.timeouts),
         upkeep_bytes: mean(&|t| t.figures.upkeep_bytes),
         events_per_change: mean(&|t| t.figures.events_per_change),
@@ -153,7 +169,11 @@ pub const COLUMNS: [&str; 12] = [
 pub fn cells(row: &Row) -> Vec<String> {
     let dash = || "–".to_owned();
     let network = |text: String| if row.strategy.is_reference() { dash() } else { text };
-    let success = format!("{:.3} % ± {:.3}", 100.0 * row.success.mean, 100.0 * row.success.band);
+    let found = |text: String| if row.lookups > row.failed { network(text) } else { dash() };
+    let success = row.success.map_or_else(dash, |success| {
+        let band = success.band.map(|band| format!(" ± {:.3}", 100.0 * band)).unwrap_or_default();
+        format!("{:.3} %{band}", 100.0 * success.mean)
+    });
     let diverged =
         if row.diverged > 0 { format!(" ({} diverged)", row.diverged) } else { String::new() };
     vec![
@@ -162,9 +182,9 @@ pub fn cells(row: &Row) -> Vec<String> {
         row.agents.to_string(),
         row.seeds.to_string(),
         success + &diverged,
-        network(format!("{:.0}", row.latency_p50_ms)),
-        network(format!("{:.0}", row.latency_p95_ms)),
-        network(format!("{:.2}", row.hops.mean)),
+        found(format!("{:.0}", row.latency_p50_ms)),
+        found(format!("{:.0}", row.latency_p95_ms)),
+        found(format!("{:.2}", row.hops.mean)),
         network(format!("{:.0}", row.upkeep_bytes)),
         network(format!("{:.0}", row.events_per_change.mean)),
         row.converged_seconds.map_or_else(dash, |s| format!("{s:.0}")),
@@ -241,7 +261,8 @@ pub fn charts(trials: &[(Job, Trial)]) -> Vec<Chart> {
     };
     let network = |t: &Trial| !t.strategy.is_reference();
     if varied {
-        let failed = over_turnover(trials, |t| Some(100.0 * t.figures.success));
+        let failed =
+            over_turnover(trials, |t| (t.figures.lookups > 0).then_some(100.0 * t.figures.success));
         add("Lookups that succeed", axis("turnover, % per hour", true), axis("%", false), failed);
         let bytes = over_turnover(trials, |t| network(t).then_some(t.figures.upkeep_bytes));
         add(
@@ -254,7 +275,8 @@ pub fn charts(trials: &[(Job, Trial)]) -> Vec<Chart> {
         add("Latency, p95", axis("turnover, % per hour", true), axis("ms", false), p95);
     } else {
         let success = first_of_each(trials, |t| {
-            t.figures.samples.iter().map(|s| (s.at, 100.0 * s.success)).collect()
+            let samples = t.figures.samples.iter().filter(|_| t.figures.lookups > 0);
+            samples.map(|s| (s.at, 100.0 * s.success)).collect()
         });
         add("Lookups that succeed", axis("seconds", false), axis("%", false), success);
         let bytes =
@@ -262,7 +284,7 @@ pub fn charts(trials: &[(Job, Trial)]) -> Vec<Chart> {
         add("Traffic", axis("seconds", false), axis("bytes per agent-second", false), bytes);
     }
     let cdf = first_of_each(trials, |t| {
-        let all = &t.figures.latency_ms;
+        let all = if t.figures.found > 0 { &t.figures.latency_ms[..] } else { &[] };
         let last = all.len().saturating_sub(1).max(1) as f64;
         all.iter().enumerate().map(|(i, ms)| (*ms, 100.0 * i as f64 / last)).collect()
     });

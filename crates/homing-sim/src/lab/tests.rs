@@ -1,6 +1,8 @@
 use super::fleet::{NatMix, Region, Route};
+use super::run::Job;
+use super::table::{Mean, cells, rows};
 use super::trial::{Stop, play};
-use super::{Fleet, Lifetimes, Model, Span, Strategy};
+use super::{Fleet, Lifetimes, Model, Span, Strategy, Weights};
 
 fn small() -> Fleet {
     Fleet {
@@ -71,6 +73,68 @@ fn a_log_decides_who_lives() {
 }
 
 #[test]
+fn a_log_is_played_to_its_end_unless_somebody_says_less() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = |last: f64, duration: &str| {
+        let line =
+            |at: f64, agent| format!("{{\"at\":{at},\"event\":\"join\",\"agent\":\"{agent}\"}}\n");
+        let log = [(0.0, "a"), (1.0, "b"), (last, "c")].map(|(at, agent)| line(at, agent)).concat();
+        std::fs::write(dir.path().join("fleet.jsonl"), log).unwrap();
+        let scenario = dir.path().join("fleet.toml");
+        std::fs::write(&scenario, format!("events = \"fleet.jsonl\"\n{duration}")).unwrap();
+        let mut fleet = Fleet::read(&scenario).unwrap();
+        fleet.check().map(|_| fleet.duration.to_string())
+    };
+    assert_eq!(fleet(35_999.0, "").unwrap(), "10h");
+    assert_eq!(fleet(35_999.0, "duration = \"15m\"").unwrap(), "15m");
+    assert_eq!(fleet(35_999.0, "duration = \"2d\"").unwrap(), "10h");
+    // A week with the warm-up is as long as it gets.
+    assert_eq!(fleet(864_000.0, "warmup = \"1h\"").unwrap(), "167h");
+    assert!(fleet(864_000.0, "duration = \"8d\"").is_err());
+    let mut without = Fleet::default();
+    without.check().unwrap();
+    assert_eq!(without.duration.to_string(), "15m");
+}
+
+#[test]
+fn who_looks_for_nothing_does_not_succeed_and_one_seed_has_no_band() {
+    let trial = |mut fleet: Fleet| {
+        let log = fleet.check().unwrap();
+        let trial = play(&fleet, log.as_ref(), 3, &Stop::default()).unwrap();
+        (Job { strategy: fleet.strategy, turnover: None, agents: None, seed: 3 }, trial)
+    };
+    let idle = rows(&[trial(Fleet { lookups_per_minute: 0.0, ..small() })]);
+    assert_eq!((idle[0].lookups, idle[0].success), (0, None), "{idle:?}");
+    assert!(idle[0].hops.mean.is_sign_positive(), "{idle:?}");
+    assert_eq!(cells(&idle[0])[4..8], ["–"; 4], "success, p50, p95, hops");
+    let busy = rows(&[trial(small())]);
+    let line = cells(&busy[0])[4..8].join(" ");
+    assert!(line.contains(" % ") && !line.contains('±') && !line.contains('–'), "{line}");
+}
+
+#[test]
+fn bands_that_meet_are_no_difference() {
+    let of = |mean, band| Mean { mean, band: Some(band) };
+    assert!(!of(33.0, 6.0).differs(&of(36.0, 9.0)));
+    assert!(of(33.0, 1.0).differs(&of(36.0, 1.0)));
+    assert!(!Mean::of(&[1.0]).differs(&Mean::of(&[2.0])), "one seed says nothing");
+    assert_eq!(format!("{:.0} {:.1}", of(33.0, 6.0), Mean::of(&[2.0])), "33 ± 6 2.0");
+}
+
+#[test]
+fn a_weight_is_said_once() {
+    let error = Weights::usual(false).changed("churn=1,churn=2").unwrap_err();
+    assert!(error.contains("twice"), "{error}");
+}
+
+#[test]
+fn durations_that_are_too_long_are_told_from_no_durations() {
+    let told = |text: &str| text.parse::<Span>().unwrap_err().to_string();
+    assert!(told("99999999999d").contains("out of range"));
+    assert!(told("soon").contains("no duration"));
+}
+
+#[test]
 fn a_stopped_trial_has_no_figures() {
     let (mut fleet, stop) = (small(), Stop::default());
     fleet.check().unwrap();
@@ -80,7 +144,11 @@ fn a_stopped_trial_has_no_figures() {
 
 #[test]
 fn what_cannot_be_is_refused_before_anything_happens() {
-    let cases: [(Fleet, &str); 7] = [
+    let region = |name: &str| Region { name: name.into(), share: 1.0, rtt: Span::seconds(0.1) };
+    let route =
+        |from: &str, to: &str| Route { from: from.into(), to: to.into(), rtt: Span::seconds(0.1) };
+    let twice = vec![route("eu", "us"), route("us", "eu")];
+    let cases: [(Fleet, &str); 8] = [
         (Fleet { agents: 1, ..small() }, "agents"),
         (Fleet { loss: 0.9, ..small() }, "loss"),
         (Fleet { events: Some("x".into()), ..small() }, "contradicts sessions"),
@@ -88,6 +156,10 @@ fn what_cannot_be_is_refused_before_anything_happens() {
         (Fleet { agents: 200_000, duration: Span::seconds(86_400.0), ..small() }, "days of work"),
         (Fleet { strategy: Strategy::Ipns, ..small() }, "compare"),
         (Fleet { forge: true, ..small() }, "needs adversaries"),
+        (
+            Fleet { regions: vec![region("eu"), region("us")], routes: twice, ..small() },
+            "us to eu is there twice",
+        ),
     ];
     for (mut fleet, what) in cases {
         let error = fleet.check().unwrap_err().to_string();

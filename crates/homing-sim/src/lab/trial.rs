@@ -333,7 +333,8 @@ impl<'a, M: Machine> Course<'a, M> {
         let per = |n: u64| n as f64 / total.agent_seconds.max(1.0);
         let living: Vec<_> = all.iter().filter(|f| f.alive).collect();
         let right: Vec<_> = living.iter().filter(|f| f.right).collect();
-        let mean = |sum: f64, n: usize| sum / n.max(1) as f64;
+        // An empty sum is −0.
+        let mean = |sum: f64, n: usize| (sum + 0.0) / n.max(1) as f64;
         let mut ms: Vec<f64> = right.iter().map(|f| f.ms).collect();
         ms.sort_unstable_by(f64::total_cmp);
         let events = total.joins + total.leaves;

@@ -17,6 +17,7 @@ use homing_api::agent::Done;
 use homing_api::references::ResolveReference;
 use homing_api::{ApiError, Code, Schema};
 use homing_base::ipns::{IpnsContent, validity_text};
+use homing_base::limits::REFERENCE_LIFETIME_MAX;
 use homing_base::reference::{SignedBinding, content_path};
 use homing_base::{IdentityKey, IpnsName, NodeId, Now, Reference, ReferenceName};
 use homing_node::clock;
@@ -109,6 +110,10 @@ pub(super) async fn publish(
     let reference = format!("{}/{}", delegation.owner, delegation.name);
     let sequence = next_sequence(session, &reference, &value).await?;
     let (lifetime, ttl) = (times.0.unwrap_or(LIFETIME), times.1.unwrap_or(TTL));
+    if lifetime > REFERENCE_LIFETIME_MAX {
+        return Err(ApiError::new(Code::Usage, "a reference lives 366 days at most")
+            .hint("a shorter --lifetime, and publish again before it ends"));
+    }
     let ends = clock::wall().after(lifetime);
     let content =
         IpnsContent { value: value.into_bytes(), sequence, validity: validity_text(ends), ttl };
@@ -131,7 +136,8 @@ pub(super) async fn publish(
 async fn next_sequence(session: &Session, what: &str, value: &str) -> Result<u64, ApiError> {
     let request = ResolveReference { reference: what.to_owned(), timeout_ms: PATIENCE_MS };
     match session.client()?.resolve_reference(&request).await {
-        Ok(newest) => Ok(newest.sequence + u64::from(newest.value != value)),
+        Ok(newest) if newest.value == value => Ok(newest.sequence),
+        Ok(newest) => Ok((newest.sequence + 1).max(clock::wall().0)),
         Err(error) if error.code == Code::NotFound => Ok(clock::wall().0),
         Err(error) => Err(error),
     }

@@ -218,7 +218,9 @@ fn form(stats: &DhtStats) -> String {
         let changes = format!("{} splits, {} merges", c.splits, c.merges);
         format!(" of {} members at depth {} ({changes})", c.members, c.depth)
     });
-    format!("{}{cluster}, k {}, alpha {}", stats.mode, stats.k, stats.alpha)
+    let chosen = stats.chosen_by.map(|id| format!(", as {} chose", id.fmt_short()));
+    let chosen = chosen.unwrap_or_default();
+    format!("{}{cluster}{chosen}, k {}, alpha {}", stats.mode, stats.k, stats.alpha)
 }
 
 fn seconds(seconds: f64) -> String {

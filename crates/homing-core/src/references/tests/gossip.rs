@@ -57,6 +57,7 @@ impl Row {
 #[test]
 fn gossip_carries_news_and_tombstones_over_peers_that_know_nothing_of_each_other() {
     let mut row = Row::new(5);
+    assert_eq!(row.talk(at(0)), 8, "both ends of each link say that they hold nothing");
     row.0[0].1.command(at(0), publish("/a", &[])).unwrap();
     assert_eq!(row.talk(at(0)), 4, "each link carries it once");
     let known = row.0[4].1.newest(&of(1).slot()).unwrap();
@@ -87,8 +88,8 @@ fn who_was_away_gets_what_it_missed_when_a_link_comes_up() {
     row.0.push((4, new(4)));
     up(&mut row.0[3].1, at(1), 3);
     up(&mut row.0[2].1, at(1), 4);
-    // What is held, what is wanted, the reference.
-    assert_eq!(row.talk(at(1)), 3);
+    // What both hold; what is wanted; the reference, told and asked for.
+    assert_eq!(row.talk(at(1)), 5);
     assert_eq!(row.last(at(1)).unwrap().0, "/a");
     // Again, nothing is missing.
     for (here, there) in [(2, 4), (3, 3)] {
@@ -96,6 +97,23 @@ fn who_was_away_gets_what_it_missed_when_a_link_comes_up() {
         up(&mut row.0[here].1, at(2), there);
     }
     assert_eq!(row.talk(at(2)), 2, "both say what they have, nobody wants anything");
+}
+
+#[test]
+fn one_end_that_speaks_before_the_other_listens_is_enough() {
+    for deaf in [3, 4] {
+        let mut row = Row::new(3);
+        row.0[0].1.command(at(0), publish("/a", &[])).unwrap();
+        row.talk(at(0));
+        row.0.push((4, new(4)));
+        up(&mut row.0[3].1, at(1), 3);
+        up(&mut row.0[2].1, at(1), 4);
+        // What the ready one said is lost: the other end was not.
+        let (_, ready) = row.0.iter_mut().find(|(n, _)| *n == 7 - deaf).unwrap();
+        assert_eq!(notes(ready).len(), 1);
+        row.talk(at(1));
+        assert_eq!(row.last(at(1)).unwrap().0, "/a", "{deaf}");
+    }
 }
 
 #[test]
@@ -209,4 +227,26 @@ fn an_owner_follows_its_delegate_and_nobody_else() {
     owner.command(at(3), ReferenceCommand::Withdraw(name())).unwrap();
     let over = view(&owner, at(3)).reference.unwrap();
     assert!(over.precedence(&signed(&name().derive_key(&key(1), 0), "/c")).is_gt());
+}
+
+#[test]
+fn an_owner_hears_of_its_delegate_from_the_dht_and_publishes_above_it() {
+    let mut owner = new(1);
+    owner.command(at(0), publish("/a", &[])).unwrap();
+    let first = view(&owner, at(0)).reference.unwrap();
+    let content = homing_base::ipns::IpnsContent {
+        value: "/b".into(),
+        sequence: first.record.sequence + 7,
+        validity: homing_base::ipns::validity_text(first.record.ends()),
+        ttl: limits::TTL_DEFAULT,
+    };
+    let record = content.sign(&name().derive_key(&key(1), 0)).unwrap();
+    let theirs = Reference { record, binding: first.binding.clone() };
+    let slot = Slot::reference(&first);
+    let found =
+        ReferencesInput::Found { slot, values: vec![theirs.clone()], replicas: 1, agreed: 1 };
+    owner.handle(at(1), found);
+    assert_eq!(view(&owner, at(1)).reference.unwrap().record.value_text(), "/b");
+    owner.command(at(2), publish("/c", &[])).unwrap();
+    assert!(view(&owner, at(2)).reference.unwrap().precedence(&theirs).is_gt());
 }

@@ -45,7 +45,7 @@ pub(super) enum AnchorCommand {
     },
     /// Put the contract on the configured chain, once per chain, and say its address
     #[command(
-        after_help = "Examples:\n  homing audit anchor deploy\n  homing config set audit.anchor.contract $(homing audit anchor deploy -o name)"
+        after_help = "Examples:\n  homing audit anchor deploy\n  homing audit anchor deploy -o name"
     )]
     Deploy,
 }

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use homing_sim::lab::limits::TRIALS_MAX;
 use homing_sim::lab::report::Page;
-use homing_sim::lab::table::{COLUMNS, Row, cells, charts, rows};
+use homing_sim::lab::table::{COLUMNS, Mean, Row, cells, charts, rows};
 use homing_sim::lab::{Job, Strategy};
 use serde_json::json;
 
 use super::super::{OK, Outcome};
-use super::course::{Done, RunFlags, table, write_report};
+use super::course::{Done, RunFlags, table};
 use super::fleet::FleetFlags;
 use crate::session::Session;
 
@@ -35,12 +36,15 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = turnover, default_value = "5%,20%,100%,400%")]
     turnover: Vec<f64>,
     /// Seeds 1 to this for each
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=TRIALS_MAX as u64))]
     seeds: u64,
     /// Go on with an interrupted run; it knows what it compares
     #[arg(long, value_name = "DIR", conflicts_with_all = ["FleetFlags", "run", "strategies", "turnover", "seeds"])]
     resume: Option<PathBuf>,
 }
+
+/// The largest share without `%`: beyond it somebody meant per cent.
+const BARE_SHARE_MAX: f64 = 4.0;
 
 /// `20%` or `0.2`.
 fn turnover(text: &str) -> Result<f64, String> {
@@ -49,21 +53,36 @@ fn turnover(text: &str) -> Result<f64, String> {
         None => (text, 1.0),
     };
     let share = number.parse::<f64>().map_err(|_| format!("{text:?} is no share, such as 20%"))?;
+    if factor == 1.0 && share > BARE_SHARE_MAX {
+        let meant = 100.0 * share;
+        return Err(format!(
+            "write {share}% for {share} in a hundred, {meant}% for {share} times the fleet"
+        ));
+    }
     let share = (share * factor * 1e6).round() / 1e6;
     if (0.001..=100.0).contains(&share) { Ok(share) } else { Err("0.1% to 10000%".to_owned()) }
 }
 
+/// Each of them once.
+fn once<T: Copy + PartialEq>(all: &[T]) -> Vec<T> {
+    let mut kept = Vec::new();
+    all.iter().for_each(|one| {
+        if !kept.contains(one) {
+            kept.push(*one);
+        }
+    });
+    kept
+}
+
 impl CompareArgs {
     fn jobs(&self) -> Vec<Job> {
+        let (turnovers, strategies) = (once(&self.turnover), once(&self.strategies));
         let mut jobs = Vec::new();
-        for seed in 1..=self.seeds.min(10_000) {
-            for turnover in &self.turnover {
-                for strategy in &self.strategies {
+        for seed in 1..=self.seeds {
+            for turnover in &turnovers {
+                for strategy in &strategies {
                     let turnover = Some(*turnover);
-                    let job = Job { strategy: *strategy, turnover, agents: None, seed };
-                    if !jobs.contains(&job) {
-                        jobs.push(job);
-                    }
+                    jobs.push(Job { strategy: *strategy, turnover, agents: None, seed });
                 }
             }
         }
@@ -75,12 +94,19 @@ pub(crate) async fn run(session: &Session, args: &CompareArgs) -> Outcome {
     let done = match &args.resume {
         Some(dir) => args.run.resume(session, "compare", dir).await?,
         None => {
-            let fleet = args.fleet.fleet()?;
+            args.fleet.check_compared()?;
+            let mut fleet = args.fleet.fleet()?;
             if fleet.events.is_some() {
-                let message = "--events has one turnover, its own; compare varies it";
+                let message = "the scenario's log has one turnover, its own; compare varies it";
                 return Err(homing_api::ApiError::new(homing_api::Code::Usage, message).hint(
                     "homing lab simulate --events FILE --strategy STRATEGY, once per strategy",
                 ));
+            }
+            if let Some(sessions) = &mut fleet.sessions
+                && sessions.median.or(sessions.mean).is_none()
+            {
+                // A shape alone: each trial has its turnover, this is the first.
+                *sessions = sessions.at_turnover(args.turnover[0]);
             }
             args.run.begin(session, "compare", (fleet, args.jobs(), json!(null)), None).await?
         }
@@ -94,56 +120,67 @@ pub(crate) async fn run(session: &Session, args: &CompareArgs) -> Outcome {
         "trials": done.trials.iter().map(|(_, t)| t).collect::<Vec<_>>(),
     });
     let names = || done.trials.iter().map(|(_, t)| t.figures.trace.clone()).collect();
+    args.run.report(&done, || page(&done, &rows))?;
     session.out.result(&answer, names, || table(&rows));
-    if let Some(path) = &args.run.html {
-        write_report(path, &page(&done, &rows).html())?;
-    }
     Ok(OK)
+}
+
+/// Which of these is best, if its band tells it from all others.
+fn best<'a>(
+    rows: &[&'a Row],
+    figure: impl Fn(&Row) -> Mean,
+    is_better: impl Fn(f64, f64) -> bool,
+) -> Option<&'a Row> {
+    let beats = |a: &Row, b: &Row| {
+        let (a, b) = (figure(a), figure(b));
+        a.differs(&b) && is_better(a.mean, b.mean)
+    };
+    let wins = |a: &&&Row| rows.iter().all(|b| std::ptr::eq(**a, *b) || beats(a, b));
+    rows.iter().find(wins).copied()
 }
 
 /// Which strategy is best where, as far as the bands tell them apart.
 fn verdicts(rows: &[Row]) -> Vec<String> {
     let mut turnovers: Vec<f64> = rows.iter().map(|r| r.turnover).collect();
     turnovers.dedup();
-    turnovers
-        .into_iter()
-        .filter_map(|turnover| {
-            let here =
-                || rows.iter().filter(|r| r.turnover == turnover && !r.strategy.is_reference());
-            let cheapest =
-                here().min_by(|a, b| a.upkeep_bytes.mean.total_cmp(&b.upkeep_bytes.mean))?;
-            let fastest =
-                here().min_by(|a, b| a.latency_p95_ms.mean.total_cmp(&b.latency_p95_ms.mean))?;
-            let surest = here().max_by(|a, b| a.success.mean.total_cmp(&b.success.mean))?;
-            let tied = here().all(|r| {
-                r.success.mean + r.success.band >= surest.success.mean - surest.success.band
-            });
-            let sure = if tied {
-                "no difference in success".to_owned()
-            } else {
-                format!("{} finds most", surest.strategy)
-            };
-            Some(format!(
-                "{:.0} % per hour: {sure}; {} is fastest at p95, {} cheapest.",
-                100.0 * turnover,
-                fastest.strategy,
-                cheapest.strategy
-            ))
-        })
-        .collect()
+    turnovers.into_iter().filter_map(|turnover| verdict(rows, turnover)).collect()
+}
+
+fn verdict(rows: &[Row], turnover: f64) -> Option<String> {
+    let is_here = |r: &&Row| r.turnover == turnover && !r.strategy.is_reference();
+    let here: Vec<&Row> = rows.iter().filter(is_here).collect();
+    if here.len() < 2 {
+        return None;
+    }
+    let low = |a: f64, b: f64| a < b;
+    let said = |row: Option<&Row>, what: &str, none: &str| match row {
+        Some(row) => format!("{} {what}", row.strategy),
+        None => format!("no difference in {none}"),
+    };
+    let surest = best(&here, |r| r.success.unwrap_or_default(), |a, b| a > b);
+    Some(format!(
+        "{} % per hour: {}; {}; {}.",
+        (1e6 * turnover).round() / 1e4,
+        said(surest, "finds most", "success"),
+        said(best(&here, |r| r.latency_p95_ms, low), "is fastest at p95", "p95"),
+        said(best(&here, |r| r.upkeep_bytes, low), "is cheapest", "upkeep"),
+    ))
 }
 
 fn page(done: &Done, rows: &[Row]) -> Page {
     let name = format!("Strategies compared: {}", done.fleet.name);
     let mut page = Page::new(&name, &done.fleet.about);
-    page.lead(&verdicts(rows).join(" "));
+    let verdicts = verdicts(rows);
+    if !verdicts.is_empty() {
+        page.lead(&verdicts.join(" "));
+    }
     page.heading("Over turnover");
     page.charts(&charts(&done.trials));
     page.soft("Dots are seeds, lines their means. Courses (latency, convergence, changes) are those of the last turnover and seed. Reference strategies are a week of one reference whose owner is there an hour a day, and have no network figures of their own.");
     page.heading("Figures");
     page.table(&COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>());
     page.soft(
-        "Means over seeds with 95 % bands. Chord and reactive recovery exist in the lab only.",
+        "Means over seeds with 95 % bands; one seed has none, and no verdict. Chord and reactive recovery exist in the lab only.",
     );
     page.heading("Scenario");
     page.code(&serde_json::to_string_pretty(&done.fleet).expect("a fleet is JSON"));

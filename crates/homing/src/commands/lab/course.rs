@@ -1,6 +1,7 @@
-//! How a run goes: its directory, its threads, progress on a terminal, Ctrl-C, and what its errors mean to a user.
+//! How a run goes: its directory, its threads, progress on a terminal, Ctrl-C and SIGTERM, the report, and what its errors mean to a user.
 
-use std::io::IsTerminal;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +10,19 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use homing_api::{ApiError, Code};
 use homing_sim::lab::events::LogError;
+use homing_sim::lab::report::Page;
 use homing_sim::lab::table::{COLUMNS, Row, cells};
 use homing_sim::lab::{Fleet, FleetError, Job, Means, Progress, Run, RunError, Trial};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output;
 use crate::render::{Table, time};
 use crate::session::Session;
 
+/// How a program exits that SIGTERM ended: 128 and the signal's number.
+const TERMINATED_EXIT: u8 = 143;
+/// In a run's directory: nobody asked to keep it, and it goes when the run is done.
+const PASSING: &str = "passing";
 /// Share of the free memory that trials may take.
 const MEMORY_SHARE: f64 = 0.75;
 
@@ -27,15 +34,20 @@ pub(super) struct RunFlags {
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// Trials at the same time [default: one per core]
-    #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
     /// Write a report for people: one HTML file that needs nothing else
     #[arg(long, value_name = "FILE")]
-    pub(super) html: Option<PathBuf>,
+    html: Option<PathBuf>,
 }
 
 /// A run that is done.
 pub(super) struct Done {
+    command: String,
+    dir: PathBuf,
+    passing: bool,
+    /// Of the event log, if there is one.
+    pub(super) log_length: Option<Duration>,
     pub(super) fleet: Fleet,
     pub(super) extra: serde_json::Value,
     pub(super) trials: Vec<(Job, Trial)>,
@@ -71,6 +83,10 @@ impl RunFlags {
         self.check()?;
         let (dir, passing) = self.place(session);
         let run = Run::create(&dir, command, fleet, jobs, extra).map_err(|e| told(&e))?;
+        if passing {
+            let marked = std::fs::write(dir.join(PASSING), "");
+            marked.map_err(|e| told_io(format!("{}: {e}", dir.display()), &e))?;
+        }
         self.play(session, run, command, passing, deadline).await
     }
 
@@ -83,19 +99,40 @@ impl RunFlags {
     ) -> Result<Done, ApiError> {
         self.check()?;
         let run = Run::open(dir, command).map_err(|e| told(&e))?;
-        self.play(session, run, command, false, None).await
+        let own = dir.canonicalize().ok().zip(session.home.dir().join("lab").canonicalize().ok());
+        let passing = own.is_some_and(|(dir, lab)| dir.parent() == Some(lab.as_path()))
+            && dir.join(PASSING).is_file();
+        self.play(session, run, command, passing, None).await
     }
 
     /// The report's place is known to be writable before any long work.
     fn check(&self) -> Result<(), ApiError> {
         let Some(path) = &self.html else { return Ok(()) };
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if folder.is_dir() && !path.is_dir() {
-            return Ok(());
+        let new = path.symlink_metadata().is_err();
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        opened.map_err(|e| {
+            ApiError::new(Code::Usage, format!("--html {}: {e}", path.display()))
+                .hint("name a file that can be written, in a directory that exists")
+        })?;
+        if new {
+            let _ = std::fs::remove_file(path);
         }
-        let message =
-            format!("--html {}: no such directory, or a directory itself", path.display());
-        Err(ApiError::new(Code::Usage, message).hint("name a file in a directory that exists"))
+        Ok(())
+    }
+
+    /// Writes the report, if one is wanted, and lets go of a run that nobody asked to keep.
+    pub(super) fn report(&self, done: &Done, page: impl FnOnce() -> Page) -> Result<(), ApiError> {
+        if let Some(path) = &self.html {
+            std::fs::write(path, page().html()).map_err(|e| {
+                let message = format!("the report {} is not written: {e}", path.display());
+                let (command, dir) = (&done.command, done.dir.display());
+                ApiError::new(code_of(&e), message)
+                    .hint(format!("homing lab {command} --resume {dir} --html OTHER"))
+            })?;
+            output::say(&format!("report: {}", path.display()));
+        }
+        done.discard();
+        Ok(())
     }
 
     async fn play(
@@ -110,12 +147,12 @@ impl RunFlags {
         let agents = most.unwrap_or(run.request.fleet.agents);
         let fleet = Fleet { agents, ..run.request.fleet.clone() };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let wanted = self.jobs.unwrap_or(cores).clamp(1, 256);
+        let wanted = self.jobs.map_or(cores, usize::from).clamp(1, 256);
         let free = (memory_free_bytes() as f64 * MEMORY_SHARE) as u64;
         let jobs = match fleet.jobs_that_fit(wanted, free) {
             Ok(jobs) => jobs,
             Err(error) => {
-                discard(&run, passing);
+                discard(run.dir(), passing);
                 return Err(told_fleet(&error));
             }
         };
@@ -138,10 +175,10 @@ impl RunFlags {
             }
         };
         tokio::pin!(playing);
-        let (timed_out, ended) = tokio::select! {
-            ended = &mut playing => (false, ended),
-            _ = tokio::signal::ctrl_c() => { stop.store(true, Ordering::Relaxed); (false, playing.await) }
-            () = timeout => { stop.store(true, Ordering::Relaxed); (true, playing.await) }
+        let (ending, ended) = tokio::select! {
+            ended = &mut playing => (Code::Interrupted.exit(), ended),
+            exit = interrupted() => { stop.store(true, Ordering::Relaxed); (exit, playing.await) }
+            () = timeout => { stop.store(true, Ordering::Relaxed); (Code::Timeout.exit(), playing.await) }
         };
         if terminal {
             eprint_clear();
@@ -149,26 +186,49 @@ impl RunFlags {
         let (run, played) = ended.map_err(|e| ApiError::new(Code::Internal, e.to_string()))?;
         match played {
             Ok(trials) => {
-                discard(&run, passing);
+                let log_length = run.log_length();
                 let Run { request, .. } = run;
-                Ok(Done { fleet: request.fleet, extra: request.extra, trials })
+                let (command, fleet, extra) = (request.command, request.fleet, request.extra);
+                Ok(Done { command, dir, passing, log_length, fleet, extra, trials })
             }
             Err(RunError::Stopped { done, all }) => {
+                let timed_out = ending == Code::Timeout.exit();
                 let code = if timed_out { Code::Timeout } else { Code::Interrupted };
                 let message = format!("stopped after {done} of {all} trials; what is done is kept");
                 let hint = format!("homing lab {command} --resume {}", dir.display());
-                Err(ApiError::new(code, message).hint(hint))
+                Err(ApiError { exit: ending, ..ApiError::new(code, message).hint(hint) })
             }
             Err(error) => Err(told(&error)),
         }
     }
 }
 
+impl Done {
+    /// Nothing of it is needed any more.
+    pub(super) fn discard(&self) {
+        discard(&self.dir, self.passing);
+    }
+}
+
+/// Somebody wants it to end: Ctrl-C or SIGTERM; the answer is how to exit.
+pub(super) async fn interrupted() -> u8 {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Code::Interrupted.exit(),
+        _ = terminated => TERMINATED_EXIT,
+    }
+}
+
 /// A run that nobody asked to keep leaves nothing behind.
-fn discard(run: &Run, passing: bool) {
+fn discard(dir: &Path, passing: bool) {
     if passing {
-        let _ = std::fs::remove_dir_all(run.dir());
-        if let Some(parent) = run.dir().parent() {
+        let _ = std::fs::remove_dir_all(dir);
+        if let Some(parent) = dir.parent() {
             let _ = std::fs::remove_dir(parent);
         }
     }
@@ -201,16 +261,6 @@ pub(super) fn table(rows: &[Row]) -> String {
     table.render()
 }
 
-/// Writes the report.
-pub(super) fn write_report(path: &Path, html: &str) -> Result<(), ApiError> {
-    std::fs::write(path, html).map_err(|e| {
-        ApiError::new(Code::Internal, format!("the report {} is not written: {e}", path.display()))
-            .hint("choose another place with --html and take the run up with --resume")
-    })?;
-    output::say(&format!("report: {}", path.display()));
-    Ok(())
-}
-
 /// `12.3 s`.
 pub(super) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
@@ -234,13 +284,17 @@ pub(super) fn told_fleet(error: &FleetError) -> ApiError {
     }
 }
 
-fn told_io(message: String, error: &std::io::Error) -> ApiError {
-    let code = match error.kind() {
-        std::io::ErrorKind::NotFound => Code::NotFound,
-        std::io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+fn code_of(error: &std::io::Error) -> Code {
+    match error.kind() {
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::PermissionDenied => Code::PermissionDenied,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Code::DiskFull,
         _ => Code::ConfigInvalid,
-    };
-    ApiError::new(code, message).hint("check the path")
+    }
+}
+
+fn told_io(message: String, error: &std::io::Error) -> ApiError {
+    ApiError::new(code_of(error), message).hint("check the path")
 }
 
 fn told(error: &RunError) -> ApiError {
@@ -252,6 +306,8 @@ fn told(error: &RunError) -> ApiError {
             .hint("go on with it by --resume DIR, or name another directory"),
         RunError::NoRun { .. } => ApiError::new(Code::NotFound, message)
             .hint("--resume takes the directory that an interrupted run named"),
+        RunError::OtherCommand { path, command } => ApiError::new(Code::NotFound, message)
+            .hint(format!("homing lab {command} --resume {}", path.display())),
         RunError::Trials(_) => {
             ApiError::new(Code::Usage, message).hint("fewer strategies, turnovers or seeds")
         }

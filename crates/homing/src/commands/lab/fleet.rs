@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use homing_api::ApiError;
+use homing_api::{ApiError, Code};
 use homing_sim::lab::fleet::{NatMix, Region, Route};
 use homing_sim::lab::{Fleet, Lifetimes, Model, Span, Strategy};
 
@@ -21,7 +21,7 @@ pub(super) struct FleetFlags {
     /// kademlia, kademlia-no-pns, reactive, cluster or chord [default: kademlia]
     #[arg(long, value_name = "STRATEGY")]
     strategy: Option<Strategy>,
-    /// Measured time, simulated [default: 15m]
+    /// Measured time, simulated [default: 15m, or all of --events]
     #[arg(long, value_name = "TIME")]
     duration: Option<Span>,
     /// Time before it [default: 5m]
@@ -93,6 +93,7 @@ impl FleetFlags {
             Some(path) => Fleet::read(path).map_err(|e| told_fleet(&e))?,
             None => Fleet::default(),
         };
+        self.check_routes()?;
         macro_rules! take {
             ($($flag:ident => $field:ident),*) => { $(if let Some(value) = self.$flag.clone() { fleet.$field = value; })* };
         }
@@ -107,9 +108,46 @@ impl FleetFlags {
         if !self.region.is_empty() {
             (fleet.regions, fleet.routes) = (self.region.clone(), Vec::new());
         }
+        fleet.routes.retain(|r| !self.route.iter().any(|given| given.joins(&r.from, &r.to)));
         fleet.routes.extend(self.route.iter().cloned());
+        if self.rtt.is_some() && !is_rtt_used(&fleet) {
+            let message = "--rtt changes nothing: every way between these regions has its own";
+            return Err(ApiError::new(Code::Usage, message)
+                .hint("leave it out, or leave out the --route that it is to replace"));
+        }
         self.sessions(&mut fleet);
         Ok(fleet)
+    }
+
+    fn check_routes(&self) -> Result<(), ApiError> {
+        let routes = &self.route;
+        let again =
+            |(i, r): &(usize, &Route)| routes[..*i].iter().any(|first| first.joins(&r.from, &r.to));
+        let Some((_, route)) = routes.iter().enumerate().find(again) else { return Ok(()) };
+        let message = format!("--route {},{}: this way is there twice", route.from, route.to);
+        Err(ApiError::new(Code::Usage, message).hint("routes are the same both ways; keep one"))
+    }
+
+    /// `compare` varies what these flags would set.
+    pub(super) fn check_compared(&self) -> Result<(), ApiError> {
+        let hint_turnover = "homing lab compare --turnover 20%,100%; --model and --shape are kept";
+        let given = [
+            ("--strategy", self.strategy.is_some(), "homing lab compare --strategies LIST"),
+            ("--median", self.median.is_some(), hint_turnover),
+            ("--mean", self.mean.is_some(), hint_turnover),
+            (
+                "--events",
+                self.events.is_some(),
+                "homing lab simulate --events FILE --strategy STRATEGY, once per strategy",
+            ),
+        ];
+        match given.into_iter().find(|(_, given, _)| *given) {
+            Some((flag, _, hint)) => {
+                let message = format!("{flag} is of no use here: compare varies it");
+                Err(ApiError::new(Code::Usage, message).hint(hint))
+            }
+            None => Ok(()),
+        }
     }
 
     fn sessions(&self, fleet: &mut Fleet) {
@@ -127,6 +165,14 @@ impl FleetFlags {
         sessions.shape = self.shape.or(sessions.shape);
         fleet.sessions = Some(sessions);
     }
+}
+
+/// Without regions it is the median round trip; with regions, that of ways without a route.
+fn is_rtt_used(fleet: &Fleet) -> bool {
+    let regions = &fleet.regions;
+    let routed = |a: &Region, b: &Region| fleet.routes.iter().any(|r| r.joins(&a.name, &b.name));
+    let open = |(i, a): (usize, &Region)| regions[i + 1..].iter().any(|b| !routed(a, b));
+    regions.is_empty() || regions.iter().enumerate().any(open)
 }
 
 fn span(text: &str) -> Result<Span, String> {
@@ -151,6 +197,7 @@ fn route(text: &str) -> Result<Route, String> {
 
 fn nat(text: &str) -> Result<NatMix, String> {
     let mut mix = NatMix { public: 0.0, mapped: 0.0, symmetric: 0.0 };
+    let mut said = Vec::new();
     for part in text.split(',') {
         let (name, share) = part.split_once('=').ok_or("public=3,mapped=6,symmetric=1")?;
         let share = number(share)?;
@@ -160,6 +207,10 @@ fn nat(text: &str) -> Result<NatMix, String> {
             "symmetric" => mix.symmetric = share,
             _ => return Err(format!("{name:?}: public, mapped or symmetric")),
         }
+        if said.contains(&name) {
+            return Err(format!("{name} is there twice"));
+        }
+        said.push(name);
     }
     Ok(mix)
 }

@@ -11,7 +11,7 @@ use homing_sim::lab::{Advice, Job, Model, Span, Trial, Weights, Wish};
 use serde_json::json;
 
 use super::super::{OK, Outcome};
-use super::course::{Done, RunFlags, write_report};
+use super::course::{Done, RunFlags};
 use crate::args::OutputWord;
 use crate::output::{self, Format};
 use crate::render::Table;
@@ -101,20 +101,19 @@ pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Outcome {
         ApiError::new(Code::ConfigInvalid, format!("run.json: {e}")).hint("make the plan anew")
     })?;
     let advice = wish.advice(&done.trials).map_err(|e| {
+        done.discard();
         ApiError::new(Code::Timeout, e)
             .hint("give it more time with --budget, or fewer other programs")
     })?;
-    let all = wish.jobs().len();
-    if done.trials.len() < all {
-        output::say(&format!("note: {} of {all} trials fit into the budget", done.trials.len()));
+    let (fitting, all) = advice.trials;
+    if fitting < all {
+        output::say(&format!("note: {fitting} of {all} trials fit into the budget"));
     }
+    args.run.report(&done, || page(&advice, &done.trials))?;
     if matches!(args.output, Some(OutputWord::Toml)) {
         output::print(&advice.config());
     } else {
         show(session, &advice, &done);
-    }
-    if let Some(path) = &args.run.html {
-        write_report(path, &page(&advice, &done.trials).html())?;
     }
     Ok(OK)
 }

@@ -22,6 +22,7 @@ use homing_node::home::Home;
 use serde_json::json;
 
 use super::super::{OK, Outcome};
+use super::course::interrupted;
 use super::roster::{Line, Roster};
 use crate::output;
 use crate::session::{Session, told};
@@ -66,9 +67,13 @@ struct Log {
 
 pub(crate) async fn run(session: &Session, args: &RecordArgs) -> Outcome {
     let clients = clients(session, args)?;
-    if ask(&clients).await.is_none() {
+    let silent = silent(&clients).await;
+    if silent.len() == clients.len() {
         return Err(ApiError::new(Code::DaemonNotRunning, "none of the daemons answers")
             .hint("homing up, or name running ones with --daemon HOME"));
+    }
+    for socket in silent {
+        output::say(&format!("note: no daemon answers at {}; it is asked again", socket.display()));
     }
     let (mut log, up, last) = open(&args.file)?;
     let mut roster = Roster::new(args.patience, up, last, clock::wall());
@@ -79,14 +84,15 @@ pub(crate) async fn run(session: &Session, args: &RecordArgs) -> Outcome {
         roster.len(),
         log.path.display()
     ));
-    let length = args.length.or(session.timeout);
+    let length = [args.length, session.timeout].into_iter().flatten().min();
     let end = async {
         match length {
             Some(length) => tokio::time::sleep(length).await,
             None => std::future::pending().await,
         }
     };
-    tokio::pin!(end);
+    let stopped = interrupted();
+    tokio::pin!(end, stopped);
     let (hear, mut heard) = tokio::sync::mpsc::channel(1_024);
     let listening: Vec<_> =
         clients.iter().map(|client| tokio::spawn(listen(client.clone(), hear.clone()))).collect();
@@ -95,7 +101,7 @@ pub(crate) async fn run(session: &Session, args: &RecordArgs) -> Outcome {
     let outcome = loop {
         tokio::select! {
             () = &mut end => break Ok(()),
-            _ = tokio::signal::ctrl_c() => break Ok(()),
+            _ = &mut stopped => break Ok(()),
             Some(peer) = heard.recv() => {
                 let lines = roster.heard(clock::wall(), &[peer]);
                 if let Err(error) = log.append(&lines) { break Err(error) }
@@ -131,8 +137,22 @@ fn clients(session: &Session, args: &RecordArgs) -> Result<Vec<Client>, ApiError
             ApiError::new(Code::Usage, message).hint("a few that are up all the time see enough")
         );
     }
+    // The same home under two names is one daemon.
+    let homes: BTreeSet<PathBuf> =
+        args.daemon.iter().map(|home| home.canonicalize().unwrap_or(home.clone())).collect();
     let client = |home: &PathBuf| Ok(Client::new(Home::at(home).socket().map_err(told)?));
-    args.daemon.iter().map(client).collect()
+    homes.iter().map(client).collect()
+}
+
+/// The sockets at which nobody answers now.
+async fn silent(clients: &[Client]) -> Vec<&Path> {
+    let mut silent = Vec::new();
+    for client in clients {
+        if !matches!(tokio::time::timeout(ANSWER, client.info()).await, Ok(Ok(_))) {
+            silent.push(client.socket());
+        }
+    }
+    silent
 }
 
 /// Whom the daemons hear now; `None`: none of them answers.

@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use homing_api::{ApiError, Code};
+use homing_sim::lab::limits::TRIALS_MAX;
 use homing_sim::lab::report::Page;
 use homing_sim::lab::table::{COLUMNS, Row, cells, charts, rows};
-use homing_sim::lab::{Fleet, Job, Trial};
+use homing_sim::lab::{Fleet, Job, Span, Trial};
 use serde_json::json;
 
 use super::super::{OK, Outcome};
-use super::course::{Done, RunFlags, seconds, table, write_report};
+use super::course::{Done, RunFlags, seconds, table};
 use super::fleet::FleetFlags;
+use crate::output;
 use crate::session::Session;
 
 /// Play a fleet: its churn, regions, NATs, losses and liars, against the daemon's own DHT
@@ -28,7 +31,7 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// So many seeds, one trial each
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=TRIALS_MAX as u64))]
     seeds: u64,
     /// Go on with an interrupted run; it knows its scenario
     #[arg(long, value_name = "DIR", conflicts_with_all = ["FleetFlags", "run", "seed", "seeds"])]
@@ -41,11 +44,20 @@ pub(crate) async fn run(session: &Session, args: &SimulateArgs) -> Outcome {
         None => {
             let fleet = args.fleet.fleet()?;
             let job = |seed| Job { strategy: fleet.strategy, turnover: None, agents: None, seed };
-            let last = args.seed.saturating_add(args.seeds.min(10_000));
-            let jobs: Vec<Job> = (args.seed..last).map(job).collect();
+            let last = args.seed.checked_add(args.seeds - 1).ok_or_else(|| {
+                let message = format!(
+                    "--seed {} with {} seeds: the last is too large",
+                    args.seed, args.seeds
+                );
+                ApiError::new(Code::Usage, message).hint(format!("seeds go to {}", u64::MAX))
+            })?;
+            let jobs: Vec<Job> = (args.seed..=last).map(job).collect();
             args.run.begin(session, "simulate", (fleet, jobs, json!(null)), None).await?
         }
     };
+    if let Some(note) = played(&done) {
+        output::say(&format!("note: {note}"));
+    }
     let rows = rows(&done.trials);
     let answer = json!({
         "schema": "homing.lab_simulation/v1",
@@ -54,10 +66,8 @@ pub(crate) async fn run(session: &Session, args: &SimulateArgs) -> Outcome {
         "trials": done.trials.iter().map(|(_, t)| t).collect::<Vec<_>>(),
     });
     let names = || done.trials.iter().map(|(_, t)| t.figures.trace.clone()).collect();
+    args.run.report(&done, || page(&done, &rows))?;
     session.out.result(&answer, names, || text(&done, &rows));
-    if let Some(path) = &args.run.html {
-        write_report(path, &page(&done, &rows).html())?;
-    }
     Ok(OK)
 }
 
@@ -80,6 +90,12 @@ fn text(done: &Done, rows: &[Row]) -> String {
     text
 }
 
+/// How much of the log was played, unless it was all of it.
+fn played(done: &Done) -> Option<String> {
+    let (log, played) = (done.log_length?, done.fleet.duration);
+    (played.0 < log).then(|| format!("played {played} of {} of the log", Span(log)))
+}
+
 /// What it comes to, in a sentence.
 fn verdict(fleet: &Fleet, trials: &[(Job, Trial)]) -> String {
     let sum = |f: &dyn Fn(&Trial) -> usize| trials.iter().map(|(_, t)| f(t)).sum::<usize>();
@@ -93,8 +109,12 @@ fn verdict(fleet: &Fleet, trials: &[(Job, Trial)]) -> String {
             trials.len()
         );
     }
+    let looked = match lookups {
+        0 => "no lookups".to_owned(),
+        _ => format!("{found} of {lookups} lookups succeeded"),
+    };
     format!(
-        "{} agents, {:.0} % turnover per hour: {found} of {lookups} lookups succeeded, {lost} records lost",
+        "{} agents, {:.0} % turnover per hour: {looked}, {lost} records lost",
         fleet.agents,
         100.0 * turnover
     )
@@ -103,9 +123,10 @@ fn verdict(fleet: &Fleet, trials: &[(Job, Trial)]) -> String {
 fn page(done: &Done, rows: &[Row]) -> Page {
     let mut page = Page::new(&done.fleet.name, &done.fleet.about);
     page.lead(&verdict(&done.fleet, &done.trials));
+    page.soft(&played(done).unwrap_or_default());
     page.heading("Figures");
     page.table(&COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>());
-    page.soft("Means over seeds with 95 % bands; upkeep per agent-second; converged: seconds until 99 % of true neighbours are known after a share of the fleet died at once; lost: records of living agents that nobody held.");
+    page.soft("Means over seeds with 95 % bands, of which one seed has none; upkeep per agent-second; converged: seconds until 99 % of true neighbours are known after a share of the fleet died at once; lost: records of living agents that nobody held.");
     page.heading("Courses");
     page.charts(&charts(&done.trials));
     page.heading("Scenario");
