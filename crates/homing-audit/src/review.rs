@@ -26,7 +26,7 @@ const BLOCKS_WAITING_MAX: usize = 64;
 pub enum Source {
     /// The directory of a log that is being written.
     Live(Box<Reader>),
-    /// A directory that [`crate::export`] wrote, or any tlog-tiles mirror of it.
+    /// A directory that [`crate::export()`] wrote, or any tlog-tiles mirror of it.
     Exported(PathBuf),
 }
 

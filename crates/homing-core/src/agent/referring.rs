@@ -31,8 +31,8 @@ use crate::references::{
 /// This agent's part of references.
 pub(super) struct Referring {
     references: References,
-    /// Peers that the machine was told of.
-    up: BTreeMap<NodeId, Standing>,
+    /// Peers that the machine was told of, and over which link they hear.
+    up: BTreeMap<NodeId, (Standing, LinkId)>,
     /// Links, trust or main doors changed since `up` was compared with them.
     stale: bool,
 }
@@ -71,11 +71,12 @@ impl Agent {
         link.proven.map(|_| link.id)
     }
 
-    fn standing(&self, now: Now, peer: NodeId) -> Option<Standing> {
+    fn standing(&self, now: Now, peer: NodeId) -> Option<(Standing, LinkId)> {
         let trusted = self.trust.is_mutual(now, peer);
         let standing = Standing { trusted, public: self.is_neighbour(peer) };
         let matters = self.settings.public || standing != Standing::default();
-        (matters && self.note_link(peer).is_some()).then_some(standing)
+        let link = self.note_link(peer).filter(|_| matters)?;
+        Some((standing, link))
     }
 
     /// Tells the machine whose links came and went, and that time has passed. Almost every input settles the agent, and
@@ -101,8 +102,8 @@ impl Agent {
         for peer in before.keys().filter(|peer| !up.contains_key(peer)) {
             references.handle(now, ReferencesInput::PeerDown { peer: *peer });
         }
-        for (peer, standing) in up.iter().filter(|(peer, s)| before.get(peer) != Some(s)) {
-            references.handle(now, ReferencesInput::PeerUp { peer: *peer, standing: *standing });
+        for (peer, at) in up.iter().filter(|(peer, at)| before.get(peer) != Some(at)) {
+            references.handle(now, ReferencesInput::PeerUp { peer: *peer, standing: at.0 });
         }
         (*before, *stale) = (up, false);
     }

@@ -48,7 +48,7 @@ pub struct Standing {
 /// What can happen.
 #[derive(Clone, Debug)]
 pub enum ReferencesInput {
-    /// A peer can be told and asked things, or its standing changed.
+    /// A peer can be told and asked things, over another link than before, or its standing changed.
     PeerUp {
         /// Who.
         peer: NodeId,
@@ -263,19 +263,24 @@ impl References {
     }
 
     fn on_peer_up(&mut self, now: Now, peer: NodeId, standing: Standing) {
-        if self.peers.insert(peer, standing) != Some(standing) {
-            self.show_own_to(now, peer);
-            if self.gossips(standing) {
-                self.greet_with_have(now, peer);
-            }
-            self.ask_for_kept_of(peer);
+        self.peers.insert(peer, standing);
+        // What was said over a link that is gone may be lost.
+        self.forget_told(peer);
+        self.show_own_to(now, peer);
+        if self.gossips(standing) {
+            self.greet_with_have(now, peer);
         }
+        self.ask_for_kept_of(peer);
+    }
+
+    fn forget_told(&mut self, peer: NodeId) {
+        self.own.values_mut().for_each(|own| own.told.retain(|p, _| *p != peer));
+        self.known.values_mut().for_each(|known| known.told.retain(|p, _| *p != peer));
     }
 
     fn on_peer_down(&mut self, now: Now, peer: NodeId) {
         self.peers.remove(&peer);
-        self.own.values_mut().for_each(|own| own.told.retain(|p, _| *p != peer));
-        self.known.values_mut().for_each(|known| known.told.retain(|p, _| *p != peer));
+        self.forget_told(peer);
         self.errands.retain(|e| e.from != peer);
         self.on_peer_silent(now, peer);
     }
