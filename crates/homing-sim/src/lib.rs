@@ -29,6 +29,7 @@ pub mod link;
 pub mod mailbox;
 pub mod nat;
 pub mod network;
+mod price;
 pub mod queue;
 pub mod references;
 pub mod run;

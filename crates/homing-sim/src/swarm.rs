@@ -15,6 +15,7 @@ use crate::chance::Chance;
 use crate::fault::Carry;
 use crate::link::{Loss, RelayIx};
 use crate::nat::NatKind;
+use crate::price::thread_cpu_seconds;
 use crate::run::AgentIx;
 use crate::scenario::{Fault, Scenario, Weather};
 use crate::world::{Canary, World};
@@ -93,7 +94,7 @@ pub fn run_with(
     canary: Option<Canary>,
     lines: bool,
 ) -> (Outcome, World) {
-    let (alarm, watch, cpu) = (Alarm::default(), Stopwatch::now(), cpu_seconds());
+    let (alarm, watch, cpu) = (Alarm::default(), Stopwatch::now(), thread_cpu_seconds());
     let (mut world, healed) = alarm.listen(|| {
         let mut world = World::new(seed);
         if lines {
@@ -106,7 +107,7 @@ pub fn run_with(
     for error in alarm.take() {
         world.found_anywhere(format!("error!: {error}"));
     }
-    let spent = cpu.zip(cpu_seconds()).map(|(before, after)| after - before);
+    let spent = cpu.zip(thread_cpu_seconds()).map(|(before, after)| after - before);
     let cpu_s = spent.unwrap_or_else(|| watch.elapsed().as_secs_f64());
     (outcome(scenario, &world, healed, cpu_s), world)
 }
@@ -126,13 +127,6 @@ fn outcome(scenario: &Scenario, world: &World, healed: Option<Duration>, cpu_s: 
         trace: world.trace.hash().to_string(),
         findings: world.findings().iter().map(ToString::to_string).collect(),
     }
-}
-
-/// Time that this thread has spent on a CPU, where the system tells.
-fn cpu_seconds() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let nanos: u64 = text.split_whitespace().next()?.parse().ok()?;
-    Some(nanos as f64 / 1e9)
 }
 
 /// The plan of one seed.

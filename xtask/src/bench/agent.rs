@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, in_scratch};
 
 const STARTS: usize = 9;
 const MOVES: usize = 11;
@@ -13,11 +13,7 @@ const IDLE_PEERS: usize = 12;
 
 /// Prints the table.
 pub fn measure(binary: &Path) -> Result<()> {
-    let scratch = std::env::temp_dir().join(format!("homing-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch)?;
-    let result = measure_in(binary, &scratch);
-    std::fs::remove_dir_all(&scratch)?;
-    result
+    in_scratch(|scratch| measure_in(binary, scratch))
 }
 
 fn measure_in(binary: &Path, scratch: &Path) -> Result<()> {

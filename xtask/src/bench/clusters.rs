@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, agents_or, in_scratch};
 
 /// Agents, unless `HOMING_SWARM` says another number.
 const AGENTS: usize = 40;
@@ -53,18 +53,11 @@ struct Count {
 
 /// Prints what was measured.
 pub fn measure(binary: &Path) -> Result<()> {
-    let scratch = std::env::temp_dir().join(format!("hc-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch)?;
-    let result = measure_in(binary, &scratch);
-    std::fs::remove_dir_all(&scratch)?;
-    result
+    in_scratch(|scratch| measure_in(binary, scratch))
 }
 
 fn measure_in(binary: &Path, scratch: &Path) -> Result<()> {
-    let count = match std::env::var("HOMING_SWARM") {
-        Ok(text) => text.parse().context("HOMING_SWARM is no number")?,
-        Err(_) => AGENTS,
-    };
+    let count = agents_or(AGENTS)?;
     ensure!(count >= 10, "fewer than ten agents are one neighbourhood");
     let began = Instant::now();
     let mut owner = Daemon::new(binary, scratch, "owner")?;

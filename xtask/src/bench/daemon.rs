@@ -14,6 +14,23 @@ pub struct Daemon {
     child: Option<Child>,
 }
 
+/// Measures in a directory of its own that is gone afterwards. Its path is short: sockets lie below it.
+pub fn in_scratch(measure: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let scratch = std::env::temp_dir().join(format!("hb-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch)?;
+    let result = measure(&scratch);
+    std::fs::remove_dir_all(&scratch)?;
+    result
+}
+
+/// As many agents as `HOMING_SWARM` says, or `usual`.
+pub fn agents_or(usual: usize) -> Result<usize> {
+    match std::env::var("HOMING_SWARM") {
+        Ok(text) => text.parse().context("HOMING_SWARM is no number"),
+        Err(_) => Ok(usual),
+    }
+}
+
 impl Daemon {
     /// A fresh home below `scratch`.
     pub fn new(binary: &Path, scratch: &Path, name: &str) -> Result<Self> {

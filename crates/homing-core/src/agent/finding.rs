@@ -421,11 +421,10 @@ impl Agent {
 
     /// Plain Kademlia or clusters, from now on; without a DHT, and where nothing changes, nothing happens.
     pub(super) fn set_dht_mode(&mut self, now: Now, mode: Mode) -> Answer {
-        let other = |f: &&mut Finding| f.settings.mode != mode;
+        let other = |f: &&mut Finding| f.dht.mode() != mode;
         let Some(finding) = self.finding.as_deref_mut().filter(other) else {
             return Answer::Done { changed: false };
         };
-        finding.settings.mode = mode;
         finding.dht.set_mode(mode, now);
         Answer::Done { changed: true }
     }
@@ -443,7 +442,7 @@ impl Agent {
         };
         Some(DhtView {
             role: finding.settings.role,
-            mode: finding.settings.mode,
+            mode: finding.dht.mode(),
             serving: finding.serving,
             joined: !dht.table().is_empty(),
             contacts: dht.table().entries().iter().map(contact).collect(),

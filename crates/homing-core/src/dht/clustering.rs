@@ -50,6 +50,19 @@ impl<P: Place, V: Value> Dht<P, V> {
         self.table.set_leaf(None);
     }
 
+    /// In force.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.config.mode
+    }
+
+    /// Members of our cluster, once they are more than k: from then on they share the upkeep, since each is
+    /// watched by all others.
+    pub(super) fn sharing_members(&self) -> Option<usize> {
+        let members = self.table.members().len();
+        (members > self.config.k).then_some(members)
+    }
+
     /// Our cluster, as far as we know it; `None` in plain Kademlia and before the first depth.
     #[must_use]
     pub fn leaf(&self) -> Option<Leaf> {

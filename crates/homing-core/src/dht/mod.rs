@@ -223,7 +223,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         let members = self.table.members().len();
         let intervals =
             Intervals::of(self.estimates.session(), self.table.len() - members, &self.config);
-        if members > self.config.k { intervals.shared() } else { intervals }
+        if self.sharing_members().is_some() { intervals.shared() } else { intervals }
     }
 
     fn on_command(&mut self, id: CommandId, command: DhtCommand<P, V>, now: Now) {

@@ -240,9 +240,9 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// the more there are, the fewer each of them probes, and still somebody probes each member as often as
     /// if it had k siblings.
     fn probed_per_exchange(&self) -> usize {
-        let (k, members) = (self.config.k, self.table.members().len());
-        let most = k.div_ceil(SIBLINGS_SHARE);
-        if members > k { (most * k).div_ceil(members).max(1) } else { most }
+        let most = self.config.k.div_ceil(SIBLINGS_SHARE);
+        self.sharing_members()
+            .map_or(most, |members| (most * self.config.k).div_ceil(members).max(1))
     }
 
     /// Whom to exchange with: any sibling, and every other time anybody of the bucket that the leafset
@@ -325,8 +325,7 @@ impl<P: Place, V: Value> Dht<P, V> {
             }
         }
         // Members of our cluster are looked after by the exchange.
-        let members = self.table.members().len();
-        let members = if members > self.config.k { members } else { 0 };
+        let members = self.sharing_members().unwrap_or(0);
         let stalest = self.table.entries()[members..].iter().min_by_key(|e| e.heard);
         let stalest =
             stalest.filter(|e| now.mono.since(e.heard) > stale).map(|e| e.contact.clone());

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// A session is between these shares of the median: a heavy tail must not outlast every clock.
+pub(crate) const FACTORS: (f64, f64) = (1e-3, 1e4);
+
 /// The shape of session times. Measured ones: Weibull with shape 0.34–0.59 (Stutzbach & Rejaie, IMC
 /// 2006), log-normal nearly as good; exponential for comparison with Rhea et al. 2004.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,17 +30,22 @@ impl Sessions {
     /// A session length. `u` and `v` are uniform in 0..1.
     #[must_use]
     pub fn draw(self, median: Duration, u: f64, v: f64) -> Duration {
+        let (least, most) = FACTORS;
+        median.mul_f64(self.factor(u, v).clamp(least, most))
+    }
+
+    /// A session length over the median, unbounded.
+    pub(crate) fn factor(self, u: f64, v: f64) -> f64 {
         let u = u.clamp(1e-12, 1.0 - 1e-12);
         let ln2 = std::f64::consts::LN_2;
-        let factor = match self {
+        match self {
             Sessions::Exponential => -u.ln() / ln2,
             Sessions::Weibull { shape } => (-u.ln() / ln2).powf(1.0 / shape),
             Sessions::LogNormal { sigma } => {
                 let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
                 (sigma * normal).exp()
             }
-        };
-        median.mul_f64(factor.clamp(1e-3, 1e4))
+        }
     }
 }
 

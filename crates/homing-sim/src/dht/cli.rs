@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::scenario::WORLD;
 use super::{Scenario, play};
+use crate::price::{cpu_seconds, memory_peak_bytes};
 
 /// The version of the JSON form: additive within one.
 const JSON_VERSION: u32 = 1;
@@ -51,19 +52,4 @@ pub fn run(path: &Path, text: &str, changes: &[String], seed: u64, json: bool) -
     Ok(format!(
         "{about}\n{measured}{cpu:.1} CPU-seconds, {speed:.0} events per CPU-second, {megabytes:.0} MB at most"
     ))
-}
-
-/// User time of this process; 0 where `/proc` is missing.
-pub(crate) fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().nth(11).and_then(|t| t.parse::<f64>().ok());
-    ticks.unwrap_or(0.0) / 100.0
-}
-
-/// Peak resident memory of this process; 0 where `/proc` is missing.
-pub(crate) fn memory_peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1_024
 }

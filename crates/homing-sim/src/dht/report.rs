@@ -157,15 +157,18 @@ pub struct Latencies {
     pub p99: f64,
 }
 
+/// What so large a share of sorted values is not above; `None`: there are no values.
+pub(crate) fn at_share<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
+    let index = (sorted.len() as f64 * share) as usize;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied()
+}
+
 impl Latencies {
     /// Of these, in any order.
     #[must_use]
     pub fn of(mut ms: Vec<f64>) -> Self {
         ms.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| {
-            let index = ((ms.len() as f64 * share) as usize).min(ms.len().saturating_sub(1));
-            ms.get(index).copied().unwrap_or(0.0)
-        };
+        let at = |share: f64| at_share(&ms, share).unwrap_or(0.0);
         Self { p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99) }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::{Scenario, play};
-use crate::dht::cli::{cpu_seconds, memory_peak_bytes};
+use crate::price::{cpu_seconds, memory_peak_bytes};
 
 /// The version of the JSON form: additive within one.
 const JSON_VERSION: u32 = 1;

@@ -7,6 +7,7 @@ use homing_core::gossip::Stats;
 use serde::Serialize;
 
 use super::world::{Harm, Traffic};
+use crate::dht::report::at_share;
 
 /// How long something took to be everywhere, and what it cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -107,10 +108,7 @@ impl Spread {
         traffic: Traffic,
         deliveries: usize,
     ) -> Self {
-        let at = |share: f64| {
-            let index = ((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1));
-            times.get(index).map_or(0.0, Duration::as_secs_f64)
-        };
+        let at = |share: f64| at_share(times, share).map_or(0.0, |time| time.as_secs_f64());
         let per_delivery = |bytes: u64| bytes as f64 / deliveries.max(1) as f64;
         let Traffic { push_bytes, records_bytes, have_bytes, ranges_bytes, .. } = traffic;
         Self {

@@ -6,11 +6,10 @@ use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::span::Span;
+use crate::dht::churn::{FACTORS, Sessions};
 
 /// Candidates from which a session under way is drawn, longer ones more often.
 const CANDIDATES: usize = 8;
-/// A session is between these shares of the median: a heavy tail must not outlast every clock.
-const FACTORS: (f64, f64) = (1e-3, 1e4);
 
 /// The shape of session times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,15 +140,11 @@ impl Lifetimes {
     /// A whole session, of an agent that begins now.
     pub(crate) fn draw(&self, chance: &mut impl Rng) -> Duration {
         let (u, v) = (unit(chance), unit(chance));
-        let ln2 = std::f64::consts::LN_2;
         let shape = self.shape();
         let factor = match self.model {
-            Model::Exponential => -u.ln() / ln2,
-            Model::Weibull => (-u.ln() / ln2).powf(1.0 / shape),
-            Model::LogNormal => {
-                let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-                (shape * normal).exp()
-            }
+            Model::Exponential => Sessions::Exponential.factor(u, v),
+            Model::Weibull => Sessions::Weibull { shape }.factor(u, v),
+            Model::LogNormal => Sessions::LogNormal { sigma: shape }.factor(u, v),
             Model::Pareto => (2.0 * u).powf(-1.0 / shape),
             Model::Fixed => 1.0,
         };

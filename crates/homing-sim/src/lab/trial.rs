@@ -17,8 +17,9 @@ use super::limits::{EVENTS_MIN, EVENTS_PER_AGENT_SECOND_MAX, LOOKED_AT_MAX};
 use super::machine::Machine;
 use super::strategy::Strategy;
 use super::world::{Counts, Found, World};
-use crate::dht::cli::memory_peak_bytes;
 use crate::dht::clusters::Regions;
+use crate::dht::report::at_share;
+use crate::price::{memory_peak_bytes, thread_cpu_seconds};
 use crate::strategies::chord::Chord;
 
 /// Quiet time after the last join.
@@ -173,7 +174,7 @@ pub fn play(fleet: &Fleet, log: Option<&EventLog>, seed: u64, stop: &Stop) -> Op
         seed,
         turnover: None,
         figures,
-        cpu_seconds: thread_cpu_seconds() - before,
+        cpu_seconds: before.zip(thread_cpu_seconds()).map_or(0.0, |(before, now)| now - before),
         memory_peak_bytes: memory_peak_bytes(),
     })
 }
@@ -335,6 +336,7 @@ impl<'a, M: Machine> Course<'a, M> {
         let right: Vec<_> = living.iter().filter(|f| f.right).collect();
         // An empty sum is −0.
         let mean = |sum: f64, n: usize| (sum + 0.0) / n.max(1) as f64;
+        let at = |ms: &[f64], share| at_share(ms, share).unwrap_or(0.0);
         let mut ms: Vec<f64> = right.iter().map(|f| f.ms).collect();
         ms.sort_unstable_by(f64::total_cmp);
         let events = total.joins + total.leaves;
@@ -396,12 +398,6 @@ fn success(found: &[Found]) -> f64 {
     if all == 0 { 1.0 } else { right as f64 / f64::from(all) }
 }
 
-fn at(sorted: &[f64], share: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    let index = ((sorted.len() as f64 * share) as usize).min(last);
-    sorted.get(index).copied().unwrap_or(0.0)
-}
-
 fn add(total: &mut Counts, more: Counts) {
     total.events += more.events;
     total.messages += more.messages;
@@ -411,12 +407,4 @@ fn add(total: &mut Counts, more: Counts) {
     total.joins += more.joins;
     total.leaves += more.leaves;
     total.agent_seconds += more.agent_seconds;
-}
-
-/// User time of this thread; 0 where `/proc` is missing.
-fn thread_cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().nth(11).and_then(|t| t.parse::<f64>().ok());
-    ticks.unwrap_or(0.0) / 100.0
 }
