@@ -19,11 +19,14 @@ pub const SOFTWARE_CHARS_MAX: usize = 64;
 pub const SILENCE_PROBE: Duration = Duration::from_millis(800);
 /// From the probe to giving the link up: 2 s of silence in all.
 pub const SILENCE_GRACE: Duration = Duration::from_millis(1_200);
-/// How long a link may be silent after our own address changed: an interface change must cost less
-/// than a second, and the transport has usually moved the link within 0.2 s.
-pub const TRIAL: Duration = Duration::from_millis(500);
-/// Silence that makes a duplicate worth keeping until the better link has answered.
-pub const SILENCE_DOUBT: Duration = Duration::from_secs(1);
+/// How long a link may leave a probe unanswered after our own network changed, until another is dialled beside it: a change
+/// must cost less than a second. Three round trips of the link, where that is more.
+pub const TRIAL: Duration = Duration::from_millis(250);
+/// Links that came up within so long were dialled from both sides at once.
+pub const CROSSING: Duration = Duration::from_secs(2);
+/// Silence of either of two links that makes both worth keeping for a while: shorter than [`TRIAL`],
+/// since who dials beside a link has heard nothing over it for so long.
+pub const SILENCE_DOUBT: Duration = Duration::from_millis(300);
 /// Liveness probes of one agent per second, whatever the number of links.
 pub const PROBES_PER_SECOND_MAX: u64 = 64;
 /// A wakeup later than this means that we slept, not that the peers did.

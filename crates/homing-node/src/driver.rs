@@ -183,6 +183,7 @@ impl Driver {
                 self.events.relay(&relay, None);
             }
             TransportEvent::PathChanged { link } => self.on_path(link),
+            TransportEvent::NetworkChanged => self.command(Command::NetworkChanged, None),
         }
     }
 

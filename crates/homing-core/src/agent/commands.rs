@@ -52,7 +52,7 @@ impl Agent {
             Command::Cosign(submission) => Ok(self.cosign_for_registry(now, &submission)),
             Command::Messages(command) => self.on_message_command(now, command),
             Command::NetworkChanged => {
-                self.probe_all(now);
+                self.try_all(now);
                 self.hurry_everything(now);
                 Ok(Answer::Done { changed: true })
             }

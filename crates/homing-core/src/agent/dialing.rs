@@ -122,28 +122,28 @@ impl Agent {
         let mut goals: BTreeSet<Goal> =
             peers.filter(|peer| *peer != self.me).map(Goal::Peer).collect();
         goals.extend((0..self.seeds.len()).map(Goal::Seed));
-        let doors = trusted
-            .iter()
-            .filter(|p| self.candidates.contains_key(p) && self.links.is_connected(**p));
+        let doors =
+            trusted.iter().filter(|p| self.candidates.contains_key(p) && self.links.carries(**p));
         goals.extend(doors.map(|peer| Goal::Main(*peer)));
         goals
     }
 
     fn is_reached(&self, goal: Goal) -> bool {
         match goal {
-            Goal::Peer(peer) => self.links.is_connected(peer),
-            Goal::Main(peer) => self.main_link(peer).is_some(),
+            Goal::Peer(peer) => self.links.carries(peer),
+            Goal::Main(peer) => self.main_link(peer).is_some_and(|l| !l.pulse.is_doubted()),
             Goal::Dht(_) => true,
             Goal::Seed(index) => self.seeds[index]
                 .peer
-                .is_some_and(|peer| peer == self.me || self.links.is_connected(peer)),
+                .is_some_and(|peer| peer == self.me || self.links.carries(peer)),
         }
     }
 
-    /// The link between both main doors.
+    /// The link between both main doors; while there are two, the one heard last.
     pub(super) fn main_link(&self, peer: NodeId) -> Option<&crate::links::Link> {
         let endpoint = self.candidates.get(&peer)?.endpoint;
-        self.links.of(peer).find(|l| l.main_here && l.remote == endpoint)
+        let links = self.links.of(peer).filter(|l| l.main_here && l.remote == endpoint);
+        links.max_by_key(|l| (!l.pulse.is_doubted(), l.is_confirmed(), l.pulse.heard))
     }
 
     pub(super) fn reconcile_goals(&mut self, now: Now) {

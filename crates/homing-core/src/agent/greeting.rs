@@ -275,7 +275,7 @@ impl Agent {
         let count = self.links.lasting();
         let mut unneeded = Vec::new();
         let (mut dead, mut probes, mut late) = (Vec::new(), Vec::new(), Vec::new());
-        for link in self.links.iter() {
+        for link in self.links.iter_mut() {
             if link.proven.is_none() {
                 if now.mono.since(link.up_at) >= HELLO_TIMEOUT {
                     late.push(link.id);
@@ -291,6 +291,10 @@ impl Agent {
             match link.pulse.verdict(now.mono, count) {
                 Verdict::Dead => dead.push(link.id),
                 Verdict::Probe => probes.push(link.id),
+                Verdict::Doubt => {
+                    link.pulse.doubt();
+                    self.dirty = true;
+                }
                 Verdict::Fine => {}
             }
             if link.idle_since.is_some_and(|at| now.mono.since(at) >= LINK_IDLE) {
@@ -316,10 +320,20 @@ impl Agent {
         }
     }
 
-    /// We slept or the network changed: look at every link now, blaming none for the past.
+    /// We slept: look at every link now, blaming none for the past.
     pub(super) fn probe_all(&mut self, now: Now) {
-        self.dirty = true;
         self.links.iter_mut().for_each(|link| link.pulse.forgive(now.mono));
+        self.probe_proven(now);
+    }
+
+    /// Our network changed: every link must show soon that it moved along.
+    pub(super) fn try_all(&mut self, now: Now) {
+        self.links.iter_mut().for_each(|link| link.pulse.put_on_trial(now.mono));
+        self.probe_proven(now);
+    }
+
+    fn probe_proven(&mut self, now: Now) {
+        self.dirty = true;
         let proven: Vec<LinkId> = self.links.proven().map(|(link, _)| link.id).collect();
         proven.into_iter().for_each(|id| self.probe(now, id));
     }

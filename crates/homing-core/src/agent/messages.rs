@@ -54,9 +54,12 @@ impl Agent {
         let Some(link) = self.links.link(id) else { return };
         match (message, link.peer()) {
             (Message::Ping(token), _) => self.send(id, Message::Pong(token)),
-            (Message::Pong(token), _) => {
+            (Message::Pong(token), peer) => {
                 if let Some(link) = self.links.link_mut(id) {
                     link.pulse.on_pong(now.mono, token);
+                }
+                if let Some(peer) = peer {
+                    self.drop_duplicates(now, peer);
                 }
             }
             (Message::Dht(bytes), Some(peer)) => self.on_dht_message(now, id, peer, &bytes),

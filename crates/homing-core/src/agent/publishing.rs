@@ -37,8 +37,7 @@ impl Agent {
             self.tell_candidates(now, peer);
         }
         if moved {
-            self.probe_all(now);
-            self.links.iter_mut().for_each(|link| link.pulse.put_on_trial(now.mono));
+            self.try_all(now);
         }
     }
 

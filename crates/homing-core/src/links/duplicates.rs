@@ -1,18 +1,20 @@
 //! One link too many: both sides must drop the same one, without talking about it.
 //!
-//! * Same two endpoints, dialled from both sides: the one that the smaller node ID dialled stays.
+//! * Same two endpoints: the older one stays, which may have streams.
+//! * Same two endpoints, dialled from both sides at once: the one that the smaller node ID dialled stays.
 //! * Same two endpoints, dialled twice from one side: only the dialler knows which came first; it
 //!   drops the later one.
 //! * A confirmed link between both main doors makes every other link of that run redundant.
 //!
-//! A link that would win but has been silent for a second wins nothing yet: either it answers the
-//! probe, and the question is asked again, or it dies.
+//! While the winner is doubted or either has been silent for a moment, both stay: the winner may be dead, and the loser
+//! has streams and may be about to come back. Either it answers the probe, and the question is asked again, or it
+//! dies.
 
 use homing_base::{InstanceId, Mono, NodeId};
 
 use super::Link;
 use crate::io::LinkId;
-use crate::limits::SILENCE_DOUBT;
+use crate::limits::{CROSSING, SILENCE_DOUBT};
 
 /// The links to close among all proven `links` with one peer. `main_there` is the peer's main
 /// endpoint, when it told us.
@@ -30,7 +32,8 @@ pub(crate) fn redundant(
                 continue;
             }
             let Some((winner, loser)) = order(a, b, me < peer, main_there) else { continue };
-            if now.since(winner.pulse.heard) < SILENCE_DOUBT {
+            let heard = winner.pulse.heard.min(loser.pulse.heard);
+            if !winner.pulse.is_doubted() && now.since(heard) < SILENCE_DOUBT {
                 closed.push(loser.id);
             }
         }
@@ -52,6 +55,10 @@ fn order<'l>(
             (false, true) => Some((b, a)),
             _ => None,
         };
+    }
+    let (older, newer) = if a.up_at <= b.up_at { (a, b) } else { (b, a) };
+    if newer.up_at.since(older.up_at) >= CROSSING {
+        return Some((older, newer));
     }
     match (a.dial, b.dial) {
         (Some(first), Some(second)) => Some(if first < second { (a, b) } else { (b, a) }),

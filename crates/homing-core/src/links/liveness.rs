@@ -1,9 +1,10 @@
 //! Liveness of one link: probe after silence, give up after more of it.
 //!
 //! Anything received counts. With many links the interval stretches, so that one agent sends at
-//! most [`PROBES_PER_SECOND_MAX`] probes per second. After our own address changed, a link has
-//! [`TRIAL`] to show that it moved along. After a sleep of our own every link gets a
-//! fresh allowance: the silence was ours.
+//! most [`PROBES_PER_SECOND_MAX`] probes per second. After our own network changed, a link has
+//! [`TRIAL`] to answer a probe: what still arrives does not show that we are heard. Then it is *doubted*, and another
+//! is dialled beside it; where nothing at all arrives it has as long again, because its streams live on if it
+//! moves along late. After a sleep of our own every link gets a fresh allowance: the silence was ours.
 
 use std::time::Duration;
 
@@ -19,10 +20,23 @@ pub(crate) struct Pulse {
     /// Silence is counted from here: `heard`, or later after a sleep.
     since: Mono,
     probe: Option<(u64, Mono)>,
-    /// Dead from then on, unless something arrives before.
-    trial: Option<Mono>,
+    trial: Option<Trial>,
     /// The last round trip of a probe.
     pub rtt: Option<Duration>,
+}
+
+/// What a link must show after our own network changed: that a probe is answered.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    began: Mono,
+    patience: Duration,
+    doubted: bool,
+}
+
+impl Trial {
+    fn ends(self) -> Mono {
+        self.began.after(self.patience)
+    }
 }
 
 /// What a link needs now.
@@ -30,6 +44,8 @@ pub(crate) struct Pulse {
 pub(crate) enum Verdict {
     Fine,
     Probe,
+    /// It does not seem to have moved along: [`Pulse::doubt`] it.
+    Doubt,
     Dead,
 }
 
@@ -47,7 +63,6 @@ impl Pulse {
     pub(crate) fn on_heard(&mut self, now: Mono) {
         self.heard = now;
         self.since = now;
-        self.trial = None;
         // An unanswered probe of before this sign of life no longer says anything.
         if let Some((_, sent)) = self.probe
             && now.since(sent) > SILENCE_GRACE
@@ -66,6 +81,7 @@ impl Pulse {
         {
             self.rtt = Some(now.since(sent));
             self.probe = None;
+            self.trial = None;
         }
     }
 
@@ -76,18 +92,35 @@ impl Pulse {
         self.trial = None;
     }
 
-    /// Our own address changed: the link must show soon that it still carries. A link with long
-    /// round trips gets three of them.
+    /// Our own network changed: the link must show soon that it still carries. A link with long
+    /// round trips gets three of them. A second word of the same change prolongs nothing.
     pub(crate) fn put_on_trial(&mut self, now: Mono) {
-        self.trial = Some(now.after(TRIAL.max(self.rtt.unwrap_or_default() * 3)));
+        if self.trial.is_none() {
+            self.forgive(now);
+            let patience = TRIAL.max(self.rtt.unwrap_or_default() * 3);
+            self.trial = Some(Trial { began: now, patience, doubted: false });
+        }
+    }
+
+    /// From now on it counts as no link, until it answers.
+    pub(crate) fn doubt(&mut self) {
+        if let Some(trial) = &mut self.trial {
+            trial.doubted = true;
+        }
+    }
+
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.trial.is_some_and(|trial| trial.doubted)
     }
 
     pub(crate) fn verdict(&self, now: Mono, links: usize) -> Verdict {
         let after = probe_after(links);
         let silence = now.since(self.since);
-        let failed = self.trial.is_some_and(|end| now >= end);
+        let failed = self.given_up_at().is_some_and(|at| now >= at);
         if failed || silence >= after + SILENCE_GRACE {
             Verdict::Dead
+        } else if self.trial.is_some_and(|trial| now >= trial.ends() && !trial.doubted) {
+            Verdict::Doubt
         } else if silence >= after && !self.has_probed_since_heard() {
             Verdict::Probe
         } else {
@@ -100,7 +133,15 @@ impl Pulse {
         let probe = self.since.after(probe_after(links));
         let silence =
             if self.has_probed_since_heard() { probe.after(SILENCE_GRACE) } else { probe };
-        self.trial.map_or(silence, |end| end.min(silence))
+        let doubt = self.trial.filter(|trial| !trial.doubted).map(Trial::ends);
+        let trial = doubt.or_else(|| self.given_up_at());
+        trial.map_or(silence, |at| at.min(silence))
+    }
+
+    /// When a link ends that is doubted, and over which nothing has arrived since its trial began.
+    fn given_up_at(&self) -> Option<Mono> {
+        let trial = self.trial.filter(|trial| trial.doubted && self.heard <= trial.began)?;
+        Some(trial.ends().after(trial.patience))
     }
 
     fn has_probed_since_heard(&self) -> bool {

@@ -217,6 +217,11 @@ impl Links {
         self.by_peer.contains_key(&peer)
     }
 
+    /// Whether there is a link with the peer that is not doubted.
+    pub(crate) fn carries(&self, peer: NodeId) -> bool {
+        self.of(peer).any(|link| !link.pulse.is_doubted())
+    }
+
     pub(crate) fn peers(&self) -> impl Iterator<Item = NodeId> {
         self.by_peer.keys().copied()
     }

@@ -47,15 +47,26 @@ fn a_bucket_gives_its_burst_and_then_its_rate() {
 fn after_a_move_a_link_must_answer_sooner() {
     let mut pulse = Pulse::new(at(0));
     pulse.put_on_trial(at(100));
+    pulse.on_probe(at(100), 7);
+    assert_eq!(pulse.deadline(1), at(350));
+    assert_eq!(pulse.verdict(at(349), 1), Verdict::Fine);
+    assert_eq!(pulse.verdict(at(350), 1), Verdict::Doubt);
+    pulse.doubt();
+    pulse.put_on_trial(at(351));
+    assert!(pulse.is_doubted(), "a second word of the change prolongs nothing");
+    assert_eq!(pulse.verdict(at(351), 1), Verdict::Fine);
     assert_eq!(pulse.deadline(1), at(600));
-    assert_eq!(pulse.verdict(at(599), 1), Verdict::Fine);
     assert_eq!(pulse.verdict(at(600), 1), Verdict::Dead);
     pulse.on_heard(at(599));
-    assert_eq!(pulse.verdict(at(600), 1), Verdict::Fine, "a sign of life ends the trial");
+    assert!(pulse.is_doubted(), "that we hear does not say that we are heard");
+    assert_eq!(pulse.verdict(at(600), 1), Verdict::Fine, "but its streams may come back");
+    pulse.on_pong(at(700), 7);
+    assert!(!pulse.is_doubted());
 
     pulse.rtt = Some(Duration::from_millis(400));
-    pulse.put_on_trial(at(600));
-    assert_eq!(pulse.verdict(at(1_300), 1), Verdict::Fine, "three long round trips");
+    pulse.put_on_trial(at(1_000));
+    assert_eq!(pulse.verdict(at(2_199), 1), Verdict::Probe, "three long round trips");
+    assert_eq!(pulse.verdict(at(2_200), 1), Verdict::Doubt);
 }
 
 #[test]
@@ -99,10 +110,24 @@ fn only_the_dialler_drops_what_it_dialled_twice() {
 }
 
 #[test]
+fn a_late_twin_goes_whoever_dialled_it() {
+    let (mine, mut theirs) = (link(10, Some(1), 7), link(11, None, 7));
+    theirs.up_at = at(2_000);
+    for (me, peer) in [(peer(1), peer(2)), (peer(2), peer(1))] {
+        assert_eq!(redundant(at(1), &[&mine, &theirs], me, peer, None), [LinkId(11)]);
+    }
+}
+
+#[test]
 fn a_silent_winner_wins_nothing_yet() {
     let (mine, mut theirs) = (link(10, Some(1), 7), link(11, None, 7));
     theirs.pulse.on_heard(at(1_500));
     assert!(redundant(at(1_500), &[&mine, &theirs], peer(1), peer(2), None).is_empty());
+
+    let (mut mine, theirs) = (link(10, Some(1), 7), link(11, None, 7));
+    mine.pulse.put_on_trial(at(0));
+    mine.pulse.doubt();
+    assert!(redundant(at(1), &[&mine, &theirs], peer(1), peer(2), None).is_empty());
 }
 
 #[test]

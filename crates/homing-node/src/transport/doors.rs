@@ -237,6 +237,7 @@ fn base(
             QuicTransportConfig::builder()
                 .max_concurrent_bidi_streams(limits::STREAMS_PER_CONNECTION_MAX.into())
                 .max_concurrent_uni_streams(0_u32.into())
+                .initial_rtt(limits::RTT_FIRST_GUESS)
                 .congestion_controller_factory(config.congestion.factory())
                 .build(),
         )

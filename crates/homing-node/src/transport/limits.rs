@@ -68,6 +68,14 @@ pub const PROBES_EAGER_MOVED: u32 = 8;
 pub const PROBE_AGAIN: Duration = Duration::from_millis(250);
 /// From the kernel's first word of a network change to the look at what came of it.
 pub const NETWORK_SETTLES: Duration = Duration::from_millis(20);
+/// From that word to the core's trial of its links: the stack waits a quarter of a second for the change to settle, and what
+/// is sent before it has moved its sockets is lost with the old path.
+pub const STACK_MOVES: Duration = Duration::from_millis(300);
+/// The round trip that a path is taken to have until one is measured. RFC 9002, section 6.2.2 says 333 ms, so that a
+/// lost first packet costs a second, and so does what was under way on a young path when it is given up: three
+/// timeouts of the first guess. Chromium and Google's servers begin with 100 ms as well; where the truth is longer,
+/// a first packet is sent twice.
+pub const RTT_FIRST_GUESS: Duration = Duration::from_millis(100);
 /// Period of the look whether the machine slept.
 pub const SLEEP_LOOK: Duration = Duration::from_secs(1);
 /// What counts as sleep; less and a NAT has forgotten nothing.

@@ -3,7 +3,7 @@
 //! ```text
 //! core Output ──► Transport::{dial, send, close, admit, expel, sever}
 //! core Input  ◄── TransportEvent::Input {LinkUp, Message, Garbage, LinkDown, DialFailed, Endpoint}
-//! shell       ◄── TransportEvent::{Stream, RelayDown, RelayUp, PathChanged}
+//! shell       ◄── TransportEvent::{Stream, RelayDown, RelayUp, PathChanged, NetworkChanged}
 //! ```
 //! Two ALPNs: `homing/mesh/1` (one bidirectional stream per connection, opened by the dialler, every
 //! message `length u32 BE ‖ CBOR`) and `homing/stream/1` ([`stream`]). Two doors (`doors`): strangers
@@ -106,6 +106,8 @@ pub enum TransportEvent {
         /// Which link.
         link: LinkId,
     },
+    /// Packets leave from another address than before, or a cable came back.
+    NetworkChanged,
 }
 
 /// Why a transport does not start.
@@ -214,7 +216,7 @@ impl Transport {
         accept::spawn(&shared, &tasks);
         facts::spawn(&shared, &config, &tasks);
         let (told, changes) = watch::channel(None);
-        tasks.spawn(surroundings::run(told));
+        tasks.spawn(surroundings::run(shared.clone(), told));
         health::spawn(&shared, &changes, &tasks);
         tasks.spawn(self_check::run(shared.clone()));
         Ok((Self { shared, tasks }, receiver))

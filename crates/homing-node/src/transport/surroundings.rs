@@ -1,21 +1,22 @@
 //! What happens around this machine: its addresses and links change, or it slept.
 //!
 //! ```text
-//! rtnetlink: link, address, default route ──┐ other source address, or a link came back ──► Change::Network
+//! rtnetlink: link, address, default route ──► other source address, or a link came back ──► Change::Network ──► core
 //! CLOCK_BOOTTIME ran ahead of CLOCK_MONOTONIC ────────────────────────────────────────────► Change::Sleep
 //! ```
 //! The stack watches the interfaces itself, waits until a change has settled for a quarter of a second, and then moves its
 //! sockets and paths; telling it (`Endpoint::network_change`) only starts the same wait. It does not notice sleep: its
 //! clock is the monotonic one, which stands still meanwhile. Here the kernel's word counts at once, for those who look
-//! after the relays ([`super::health`]). What interface an address is on does not matter; the address that the
+//! after the relays ([`super::health`]), and the core puts its links on trial once the stack has moved. What interface an address is on does not matter; the address that the
 //! kernel would send from does (asked by connecting a UDP socket, which sends nothing).
 //!
-//! Sources: rtnetlink(7), `clock_gettime(2)`. Not here: links with peers; the core notices moves and sleep by itself.
+//! Sources: rtnetlink(7), `clock_gettime(2)`. Not here: links with peers; the core notices sleep by itself.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use homing_base::Mono;
@@ -26,9 +27,10 @@ use nix::sys::socket::{
 };
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::limits::{NETWORK_SETTLES, SLEEP_LOOK, SLEEP_MIN};
+use super::limits::{NETWORK_SETTLES, SLEEP_LOOK, SLEEP_MIN, STACK_MOVES};
+use super::{Shared, TransportEvent};
 use crate::clock;
 
 /// Multicast groups of rtnetlink(7): links, addresses and routes of both families.
@@ -51,7 +53,7 @@ pub(super) enum Change {
 }
 
 /// Watches, and counts: the receiver sees the newest change.
-pub(super) async fn run(told: watch::Sender<Option<Change>>) {
+pub(super) async fn run(shared: Arc<Shared>, told: watch::Sender<Option<Change>>) {
     let news = match listen() {
         Ok(news) => Some(news),
         Err(error) => {
@@ -63,6 +65,8 @@ pub(super) async fn run(told: watch::Sender<Option<Change>>) {
     let mut clocks = Clocks::read();
     let mut tick = interval(SLEEP_LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut moving = false;
+    let mut moved = std::pin::pin!(sleep(STACK_MOVES));
     loop {
         tokio::select! {
             heard = hear(news.as_ref()) => {
@@ -75,8 +79,14 @@ pub(super) async fn run(told: watch::Sender<Option<Change>>) {
                 let now = Surroundings::look();
                 if now.differ_from(&before) {
                     told.send_replace(Some(Change::Network));
+                    moved.as_mut().reset(Instant::now() + STACK_MOVES);
+                    moving = true;
                 }
                 before = now;
+            }
+            () = &mut moved, if moving => {
+                moving = false;
+                shared.tell(TransportEvent::NetworkChanged).await;
             }
             _ = tick.tick() => {
                 let now = Clocks::read();

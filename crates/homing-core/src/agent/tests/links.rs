@@ -144,6 +144,37 @@ fn after_a_sleep_no_link_is_blamed() {
 }
 
 #[test]
+fn a_link_that_does_not_move_along_gets_a_twin_before_it_is_given_up() {
+    for other in [1, 2] {
+        let mut world = World::friends();
+        world.run_for(secs(3));
+        world.block(1, 2);
+        world.log.clear();
+        world.command(1, Command::NetworkChanged).unwrap();
+        world.run_for(millis(450));
+        assert!(world.links(1, 2) > 1, "the old one may still come back");
+        assert!(world.command(other, ping(3 - other)).is_ok());
+        world.run_for(secs(3));
+        assert_eq!((world.links(1, 2), world.links(2, 1)), (1, 1));
+        let gone = |event: &&Event| matches!(event, Event::PeerDisconnected { .. });
+        assert_eq!(world.events(1).into_iter().chain(world.events(2)).filter(gone).count(), 0);
+    }
+}
+
+#[test]
+fn a_link_that_moves_along_late_survives_its_twin_or_yields_to_it() {
+    let mut world = World::friends();
+    world.run_for(secs(3));
+    world.block(1, 2);
+    world.command(1, Command::NetworkChanged).unwrap();
+    world.run_for(millis(450));
+    world.stuck.clear();
+    world.run_for(secs(3));
+    assert_eq!((world.links(1, 2), world.links(2, 1)), (1, 1));
+    assert!(world.command(1, ping(2)).is_ok());
+}
+
+#[test]
 fn a_stopped_agent_says_goodbye_and_dials_no_more() {
     let mut world = World::friends();
     world.log.clear();

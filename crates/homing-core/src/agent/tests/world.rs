@@ -40,6 +40,8 @@ pub(super) struct World {
     pub replies: BTreeMap<u64, Result<Answer, Failure>>,
     /// Dials to these nodes hang for 10 s and fail; their links are silent.
     pub dark: BTreeSet<u8>,
+    /// What is sent over these links vanishes.
+    pub stuck: BTreeSet<LinkId>,
     /// Kill this node right after its n-th output from now.
     pub crash_after: Option<(u8, usize)>,
     queue: BTreeMap<(Mono, u64), (u8, u64, What)>,
@@ -110,6 +112,7 @@ impl World {
             log: Vec::new(),
             replies: BTreeMap::new(),
             dark: BTreeSet::new(),
+            stuck: BTreeSet::new(),
             crash_after: None,
             queue: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -238,7 +241,8 @@ impl World {
             Output::Dial { dial, target } => self.dial(n, dial, &target),
             Output::Send { link, message } => {
                 let Some((to, run, theirs)) = self.links.get(&link).copied() else { return };
-                if self.dark.contains(&to) || self.dark.contains(&n) {
+                let lost = self.stuck.contains(&link) || self.stuck.contains(&theirs);
+                if lost || self.dark.contains(&to) || self.dark.contains(&n) {
                     return;
                 }
                 let message = Message::decode(&message.encode()).expect("own messages decode");
@@ -304,6 +308,12 @@ impl World {
         let at = self.now.after(DELAY);
         self.push(at, to, to_run, What::Input(Box::new(Input::LinkUp(back))));
         self.push(at, n, run, What::Input(Box::new(Input::LinkUp(up))));
+    }
+
+    /// From now on nothing passes over any link between these two.
+    pub(super) fn block(&mut self, a: u8, b: u8) {
+        let view = self.view(a, b).expect("they are linked");
+        self.stuck.extend(view.links.iter().map(|link| link.link));
     }
 
     /// The process is gone; the network notices at once.
