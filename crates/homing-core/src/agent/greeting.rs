@@ -234,6 +234,11 @@ impl Agent {
             return;
         };
         let peer = proven.peer;
+        // What was under way over it may be lost, whichever link is there besides.
+        self.witness.peer_down(peer);
+        if self.links.is_connected(peer) {
+            self.referring.forget_link(peer);
+        }
         let stopping = reason == ByeReason::Stopping.label();
         let was_stable = now.mono.since(proven.at) >= LINK_STABLE && !stopping;
         self.on_goal_lost(now, Goal::Main(peer), was_stable);

@@ -56,6 +56,11 @@ impl Referring {
         self.stale = true;
     }
 
+    /// One of several links with a peer went: it is told everything anew over another.
+    pub(super) fn forget_link(&mut self, peer: NodeId) {
+        self.up.remove(&peer);
+    }
+
     pub(super) fn deadline(&self) -> Option<Mono> {
         self.references.next_wakeup()
     }

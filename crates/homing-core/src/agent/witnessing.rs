@@ -3,6 +3,8 @@
 //! Every trusted peer that can be told something is a witness, and this node is theirs. Not here: the
 //! machine ([`crate::audit::witness`]), the log itself.
 
+use std::collections::BTreeMap;
+
 use homing_base::{NodeId, Now};
 
 use super::Agent;
@@ -46,12 +48,11 @@ impl Agent {
         if !self.active() {
             return;
         }
-        let peers: Vec<NodeId> = self.links.peers().collect();
-        let up: Vec<NodeId> =
-            peers.into_iter().filter(|peer| self.mail_link(now, *peer).is_some()).collect();
-        let gone: Vec<NodeId> = self.witness.up().filter(|peer| !up.contains(peer)).collect();
+        let link = |peer| Some((peer, self.mail_link(now, peer)?.0));
+        let up: BTreeMap<NodeId, LinkId> = self.links.peers().filter_map(link).collect();
+        let gone: Vec<NodeId> = self.witness.up().filter(|peer| !up.contains_key(peer)).collect();
         gone.into_iter().for_each(|peer| self.witness.peer_down(peer));
-        up.into_iter().for_each(|peer| self.witness.peer_up(peer));
+        up.into_iter().for_each(|(peer, link)| self.witness.peer_up(peer, link));
         if self.witness.next_wakeup().is_some_and(|at| at <= now.mono) {
             self.witness.wake(now);
         }

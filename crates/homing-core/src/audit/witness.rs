@@ -30,6 +30,7 @@ use super::proof::Consistency;
 use super::watch::Watch;
 pub use super::word::{Cosigned, Fork, Seen, Submission, Word};
 use super::{PURPOSE_COSIGNER, PURPOSE_LOG, cosigner_name, is_log_of};
+use crate::io::LinkId;
 
 /// How long a log waits at start for the witnesses that it can reach.
 pub const ASK_PATIENCE: Duration = Duration::from_secs(10);
@@ -138,7 +139,7 @@ pub struct Witness {
     cosigner: NoteSigner,
     delegation: Delegation,
     own: Option<Own>,
-    up: BTreeMap<NodeId, ()>,
+    up: BTreeMap<NodeId, LinkId>,
     logs: BTreeMap<String, Log>,
     watch: Watch,
     /// When peers hear of the heads that were cosigned since.
@@ -205,9 +206,10 @@ impl Witness {
         }
     }
 
-    /// A trusted peer can be told something.
-    pub fn peer_up(&mut self, peer: NodeId) {
-        if self.up.insert(peer, ()).is_none() {
+    /// A trusted peer can be told something. Over another link everything begins anew: what was under way on the
+    /// old one may be lost.
+    pub fn peer_up(&mut self, peer: NodeId, link: LinkId) {
+        if self.up.insert(peer, link) != Some(link) {
             self.ask(peer);
             for fork in self.forks.clone() {
                 self.outputs.push_back(WitnessOutput::Send(peer, Word::Fork(fork)));

@@ -102,11 +102,13 @@ fn settle(now: Now, nodes: &mut [Node]) {
     }
 }
 
+const LINK: LinkId = LinkId(1);
+
 fn join(nodes: &mut [Node]) {
     let ids: Vec<NodeId> = nodes.iter().map(Node::id).collect();
     for node in nodes {
         let me = node.id();
-        ids.iter().filter(|id| **id != me).for_each(|id| node.machine.peer_up(*id));
+        ids.iter().filter(|id| **id != me).for_each(|id| node.machine.peer_up(*id, LINK));
     }
 }
 
@@ -147,11 +149,29 @@ fn a_log_restored_from_an_old_copy_signs_nothing() {
     restored.open(later(20));
     nodes[0] = restored;
     let witness = nodes[1].id();
-    nodes[0].machine.peer_up(witness);
+    nodes[0].machine.peer_up(witness, LINK);
     settle(later(20), &mut nodes);
     assert!(nodes[0].refused() && !nodes[0].released());
     wake(later(60), &mut nodes);
     assert!(!nodes[0].released());
+}
+
+#[test]
+fn what_a_closed_link_swallowed_is_asked_again_over_the_next_one() {
+    let mut nodes = [Node::new(1), Node::new(2)];
+    nodes[0].leaves.push(Hash::leaf(b"entry"));
+    nodes[0].open(START);
+    let witness = nodes[1].id();
+    nodes[0].machine.peer_up(witness, LINK);
+    while nodes[0].machine.poll_output().is_some() {}
+    nodes[0].machine.peer_up(witness, LINK);
+    assert!(nodes[0].machine.poll_output().is_none(), "the same link is no news");
+    let owner = nodes[0].id();
+    nodes[1].machine.peer_up(owner, LINK);
+    nodes[0].machine.peer_up(witness, LinkId(2));
+    settle(later(1), &mut nodes);
+    wake(later(10), &mut nodes);
+    assert_eq!(nodes[0].cosigners(), 1);
 }
 
 #[test]
@@ -284,7 +304,7 @@ fn an_old_copy_that_grew_beyond_what_its_witness_saw_is_refused() {
     assert!(nodes[0].released());
     // The witness comes back: its three entries are not the first three of these seven.
     let witness = nodes[1].id();
-    nodes[0].machine.peer_up(witness);
+    nodes[0].machine.peer_up(witness, LINK);
     settle(later(50), &mut nodes);
     wake(later(60), &mut nodes);
     assert!(nodes[0].refused() && nodes[0].cosigners() == 0);
@@ -400,13 +420,13 @@ fn a_peer_that_comes_later_is_told_what_was_cosigned() {
     let mut nodes = [Node::new(1), Node::new(2), Node::new(3)];
     nodes[0].open(START);
     let (owner, witness, third) = (nodes[0].id(), nodes[1].id(), nodes[2].id());
-    nodes[0].machine.peer_up(witness);
-    nodes[1].machine.peer_up(owner);
+    nodes[0].machine.peer_up(witness, LINK);
+    nodes[1].machine.peer_up(owner, LINK);
     settle(START, &mut nodes);
     nodes[0].append(later(1), "entry");
     wake(later(4), &mut nodes);
     assert_eq!(nodes[0].cosigners(), 1);
-    nodes[1].machine.peer_up(third);
+    nodes[1].machine.peer_up(third, LINK);
     let told = std::iter::from_fn(|| nodes[1].machine.poll_output());
     let seen = |output| matches!(output, WitnessOutput::Send(to, Word::Seen(_)) if to == third);
     assert!(told.into_iter().any(seen));
