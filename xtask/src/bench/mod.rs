@@ -1,4 +1,4 @@
-//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|expose|audit|anchor|swarm|clusters]`, `… bench dht [ARGS]`,
+//! Numbers from one run on this machine: `cargo xtask bench [streams|agent|registry|gateway|expose|audit|anchor|swarm|clusters|forecast]`, `… bench dht [ARGS]`,
 //! `… bench congestion [SECONDS [ROUNDS]]`.
 //!
 //! `streams` compares a Homing stream with a bare iroh stream and a raw TCP stream in one process;
@@ -8,7 +8,8 @@
 //! `gateway` puts a request through the gateway beside a direct one; `expose` does so through two real daemons;
 //! `agent` measures the release binary as a user meets it: start, memory, the gap of a move; `swarm` runs
 //! fifty daemons in one DHT and kills half of them (only when named); `clusters` lets
-//! forty change the DHT's mode while they die and are born (only when named); `dht` puts our DHT beside others and
+//! forty change the DHT's mode while they die and are born (only when named); `forecast` puts what forty daemons did
+//! beside what the lab says of them (only when named); `dht` puts our DHT beside others and
 //! takes arguments of its own (see `bench/dht`). Not
 //! asserted anywhere: a busy machine must not fail a test. Quote ratios and medians.
 
@@ -17,6 +18,7 @@ mod clusters;
 mod congestion;
 mod daemon;
 mod dht;
+mod forecast;
 mod swarm;
 
 use std::path::Path;
@@ -43,12 +45,12 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
     if let Some(unknown) = args.iter().find(|a| {
         ![
             "streams", "agent", "registry", "gateway", "expose", "audit", "anchor", "swarm",
-            "clusters",
+            "clusters", "forecast",
         ]
         .contains(&a.as_str())
     }) {
         bail!(
-            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, expose, audit, anchor, swarm, clusters, dht, \
+            "no measurement is called `{unknown}`; there are: streams, agent, registry, gateway, expose, audit, anchor, swarm, clusters, forecast, dht, \
              congestion"
         );
     }
@@ -104,6 +106,13 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
         );
         good &= run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?.success;
         clusters::measure(&run::target_dir(root).join("release/homing"))?;
+    }
+    if args.iter().any(|a| a == "forecast") {
+        println!(
+            "== forecast: forty daemons in clusters at 400 % per hour, and the lab's word on them"
+        );
+        good &= run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?.success;
+        forecast::measure(&run::target_dir(root).join("release/homing"))?;
     }
     Ok(good)
 }
