@@ -27,7 +27,7 @@ use nix::sys::socket::{
 };
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::limits::{NETWORK_SETTLES, SLEEP_LOOK, SLEEP_MIN, STACK_MOVES};
 use super::{Shared, TransportEvent};
@@ -79,7 +79,7 @@ pub(super) async fn run(shared: Arc<Shared>, told: watch::Sender<Option<Change>>
                 let now = Surroundings::look();
                 if now.differ_from(&before) {
                     told.send_replace(Some(Change::Network));
-                    moved.as_mut().reset(Instant::now() + STACK_MOVES);
+                    moved.set(sleep(STACK_MOVES));
                     moving = true;
                 }
                 before = now;
