@@ -4,10 +4,12 @@
 
 mod support;
 
-use std::process::Stdio;
-use std::time::Instant;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
-use support::{Home, PATIENCE, finished};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{Finished, Home, PATIENCE, finished};
 
 const SMALL: [&str; 10] = [
     "lab",
@@ -96,6 +98,16 @@ fn what_cannot_be_is_refused_with_a_next_step() {
     assert!(!std::path::Path::new("log.jsonl").exists(), "nothing is written without a daemon");
 }
 
+/// A run that gets a signal once two trials are kept, as it ended.
+fn stopped(child: Child, signal: Signal, trials: impl Fn() -> usize) -> Finished {
+    let deadline = Instant::now() + PATIENCE;
+    while trials() < 2 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+    finished(child.wait_with_output().unwrap())
+}
+
 #[test]
 fn an_interrupted_run_goes_on_where_it_was() {
     let home = Home::new();
@@ -107,14 +119,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let args = [&["lab", "compare", "--run", dir, "--json"], &grid[..], &small].concat();
     let child = home.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let trials = || std::fs::read_dir(home.path("study/trials")).map_or(0, Iterator::count);
-    let deadline = Instant::now() + PATIENCE;
-    while trials() < 2 && Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let pid = i32::try_from(child.id()).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGINT)
-        .unwrap();
-    let done = finished(child.wait_with_output().unwrap());
+    let done = stopped(child, Signal::SIGINT, trials);
     assert_eq!((done.code, &done.error()["code"]), (130, &"interrupted".into()), "{done:?}");
     assert!(done.error()["hint"].as_str().unwrap().contains("--resume"), "{done:?}");
     let kept = trials();
@@ -153,14 +158,7 @@ fn a_terminated_run_says_where_it_is_and_goes_when_it_is_done() {
     let child = home.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let run = || std::fs::read_dir(home.path("lab")).ok()?.next()?.ok().map(|e| e.path());
     let trials = || run().and_then(|dir| std::fs::read_dir(dir.join("trials")).ok());
-    let deadline = Instant::now() + PATIENCE;
-    while trials().map_or(0, Iterator::count) < 2 && Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let pid = i32::try_from(child.id()).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
-        .unwrap();
-    let done = finished(child.wait_with_output().unwrap());
+    let done = stopped(child, Signal::SIGTERM, || trials().map_or(0, Iterator::count));
     assert_eq!((done.code, &done.error()["code"]), (143, &"interrupted".into()), "{done:?}");
     let dir = run().unwrap();
     let hint = format!("homing lab simulate --resume {}", dir.display());

@@ -80,14 +80,20 @@ fn gossip_carries_news_and_tombstones_over_peers_that_know_nothing_of_each_other
     assert!(matches!(row.last(at(2)), Err(Failure::ReferenceOver { ends: None, .. })));
 }
 
-#[test]
-fn who_was_away_gets_what_it_missed_when_a_link_comes_up() {
+/// A row of three to which `/a` was published before a fourth is linked to its end.
+fn three_that_know_and_a_fourth() -> Row {
     let mut row = Row::new(3);
     row.0[0].1.command(at(0), publish("/a", &[])).unwrap();
     row.talk(at(0));
     row.0.push((4, new(4)));
     up(&mut row.0[3].1, at(1), 3);
     up(&mut row.0[2].1, at(1), 4);
+    row
+}
+
+#[test]
+fn who_was_away_gets_what_it_missed_when_a_link_comes_up() {
+    let mut row = three_that_know_and_a_fourth();
     // What both hold; what is wanted; the reference, told and asked for.
     assert_eq!(row.talk(at(1)), 5);
     assert_eq!(row.last(at(1)).unwrap().0, "/a");
@@ -102,12 +108,7 @@ fn who_was_away_gets_what_it_missed_when_a_link_comes_up() {
 #[test]
 fn one_end_that_speaks_before_the_other_listens_is_enough() {
     for deaf in [3, 4] {
-        let mut row = Row::new(3);
-        row.0[0].1.command(at(0), publish("/a", &[])).unwrap();
-        row.talk(at(0));
-        row.0.push((4, new(4)));
-        up(&mut row.0[3].1, at(1), 3);
-        up(&mut row.0[2].1, at(1), 4);
+        let mut row = three_that_know_and_a_fourth();
         // What the ready one said is lost: the other end was not.
         let (_, ready) = row.0.iter_mut().find(|(n, _)| *n == 7 - deaf).unwrap();
         assert_eq!(notes(ready).len(), 1);
