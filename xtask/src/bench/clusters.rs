@@ -19,9 +19,9 @@ use anyhow::{Context, Result, ensure};
 use super::daemon::{Daemon, agents_or, in_scratch};
 
 /// Agents, unless `HOMING_SWARM` says another number.
-const AGENTS: usize = 40;
+pub(super) const AGENTS: usize = 40;
 /// Births and deaths per agent and hour: 400 %.
-const TURNOVER: f64 = 4.0;
+pub(super) const TURNOVER: f64 = 4.0;
 /// Under this choice forty agents are three clusters or four.
 const CLUSTERED: &str = "/homing/dht/cluster/16";
 const PLAIN: &str = "/homing/dht/kademlia";
@@ -32,8 +32,8 @@ const PHASES: [(&str, &str, Duration); 3] = [
     ("back to plain", PLAIN, Duration::from_secs(90)),
 ];
 /// Who is younger is not asked for: its record is on its way.
-const SETTLED: Duration = Duration::from_secs(30);
-const JOIN_MAX: Duration = Duration::from_secs(120);
+pub(super) const SETTLED: Duration = Duration::from_secs(30);
+pub(super) const JOIN_MAX: Duration = Duration::from_secs(120);
 /// Processes that ask at once.
 const ASKERS: usize = 2;
 
@@ -110,9 +110,8 @@ impl Nursery<'_> {
     fn birth(&self, name: &str) -> Result<Agent> {
         let mut daemon = Daemon::new(self.binary, self.scratch, name)?;
         daemon.configure(&config(self.key))?;
-        daemon.spawn(&["daemon", "run", "--listen", "127.0.0.1:0", "--peer", self.ticket])?;
-        daemon.until_ok(&["wait", "online", "--timeout", "10s"], JOIN_MAX)?;
-        let id = daemon.json(&["info"])?["node_id"].as_str().context("an ID")?.to_owned();
+        let info = daemon.enter(Some(self.ticket), JOIN_MAX)?;
+        let id = info["node_id"].as_str().context("an ID")?.to_owned();
         Ok(Agent { daemon, id, born: Instant::now() })
     }
 }

@@ -62,6 +62,16 @@ impl Daemon {
         Ok(began.elapsed())
     }
 
+    /// Starts it on a loopback port of its own, lets it enter a network by the ticket `peer`, waits until it is
+    /// online, `limit` at most, and answers what `homing info` says.
+    pub fn enter(&mut self, peer: Option<&str>, limit: Duration) -> Result<Value> {
+        let mut args = vec!["daemon", "run", "--listen", "127.0.0.1:0"];
+        args.extend(peer.iter().flat_map(|ticket| ["--peer", ticket]));
+        self.spawn(&args)?;
+        self.until_ok(&["wait", "online", "--timeout", "10s"], limit)?;
+        self.json(&["info"])
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {

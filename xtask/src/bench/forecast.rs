@@ -17,17 +17,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::clusters::{AGENTS, JOIN_MAX, SETTLED, TURNOVER};
 use super::daemon::{Daemon, agents_or, in_scratch};
 
-const AGENTS: usize = 40;
-/// Births and deaths per agent and hour.
-const TURNOVER: f64 = 4.0;
 const LENGTH: Duration = Duration::from_secs(300);
 /// Pause between two lookups of one agent.
 const ASKS_EVERY: Duration = Duration::from_secs(60);
-/// Who is younger is not asked for: its record is on its way.
-const SETTLED: Duration = Duration::from_secs(30);
-const JOIN_MAX: Duration = Duration::from_secs(120);
 const CONFIG: &str =
     "[dht]\nmode = \"cluster\"\ncluster_size = 16\nserver = \"always\"\n[log]\nlevel = \"error\"\n";
 
@@ -123,12 +118,8 @@ impl Fleet<'_> {
         let name = self.births.to_string();
         let mut daemon = Daemon::new(self.binary, self.scratch, &name)?;
         daemon.configure(CONFIG)?;
-        let peer = ticket.map(|ticket| ["--peer", ticket]);
-        let args = ["daemon", "run", "--listen", "127.0.0.1:0"];
         let born = Instant::now();
-        daemon.spawn(&[&args[..], peer.as_ref().map_or(&[], |p| &p[..])].concat())?;
-        daemon.until_ok(&["wait", "online", "--timeout", "10s"], JOIN_MAX)?;
-        let info = daemon.json(&["info"])?;
+        let info = daemon.enter(ticket, JOIN_MAX)?;
         let text = |field: &str| info[field].as_str().map(str::to_owned).context("no such field");
         let (id, own) = (text("node_id")?, text("ticket")?);
         self.note(born, "join", &name)?;
