@@ -148,18 +148,14 @@ pub const DHT_UNREACHABLE: Duration = Duration::from_secs(15);
 pub const DHT_UNREACHABLE_MAX: usize = 256;
 /// DHT contacts that are stored for the next start.
 pub const DHT_CONTACTS_MAX: usize = 64;
-/// Newcomers gathered for one join.
+/// Newcomers gathered until they are asked where they come from.
 pub const DHT_NEWCOMERS_MAX: usize = 8;
 /// First wait before the network is looked for again while nobody is known; doubles.
 pub const DHT_REJOIN_FIRST: Duration = Duration::from_secs(2);
 /// Longest such wait.
 pub const DHT_REJOIN_MAX: Duration = Duration::from_secs(60);
-/// Least time between two joins because of newcomers; doubles while they bring nobody new.
-pub const DHT_MERGE_FIRST: Duration = Duration::from_secs(4);
-/// Longest such time: two networks must become one within a minute, hop by hop.
-pub const DHT_MERGE_MAX: Duration = Duration::from_secs(16);
-/// A join that finds so many, and a quarter more than were known, has met another part of the network.
-pub const DHT_MERGE_GAIN: usize = 3;
+/// Least time between two such rounds: two networks must become one within a minute, hop by hop.
+pub const DHT_NEWCOMERS_INTERVAL: Duration = Duration::from_secs(4);
 /// The own record is stored in the DHT at most this often when it changes.
 pub const DHT_PUT_INTERVAL: Duration = Duration::from_secs(10);
 /// A role is given up only when it has not fitted for this long.

@@ -7,7 +7,7 @@
 //!
 //! Joining: through whoever is connected and serves, or through the stored contacts, until somebody
 //! answers. Later every newcomer that a lasting link shows, or that belongs among our k closest, is a
-//! seed of another join: so two networks that meet become one. Joins that bring nobody new become rare.
+//! stranger to the DHT, which asks it where it comes from: so two networks that meet become one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,11 +18,10 @@ use tracing::debug;
 use super::Agent;
 use super::finding::Want;
 use crate::dht::contact::ip_group;
-use crate::dht::{Contact, Dht, DhtCommand, Item, Outcome, Reach, Report};
+use crate::dht::{Contact, Dht, DhtCommand, DhtInput, Item, Outcome, Reach, Report};
 use crate::io::{Convergence, DhtRole, LinkId};
 use crate::limits::{
-    DHT_MERGE_FIRST, DHT_MERGE_GAIN, DHT_MERGE_MAX, DHT_NEWCOMERS_MAX, DHT_REJOIN_FIRST,
-    DHT_REJOIN_MAX, DHT_ROLE_PATIENCE,
+    DHT_NEWCOMERS_INTERVAL, DHT_NEWCOMERS_MAX, DHT_REJOIN_FIRST, DHT_REJOIN_MAX, DHT_ROLE_PATIENCE,
 };
 
 /// Ways in, and when to take them.
@@ -36,9 +35,8 @@ pub(super) struct Joining {
     /// When to try the stored contacts, while nobody is known.
     retry_at: Option<Mono>,
     retry_after: Duration,
-    /// When newcomers may be a reason to join again.
-    merge_at: Option<Mono>,
-    merge_after: Duration,
+    /// When newcomers may be asked again.
+    newcomers_at: Option<Mono>,
     /// Since when the role does not fit.
     misfit_since: Option<Mono>,
     /// Somebody with a public address has reached us.
@@ -53,8 +51,7 @@ impl Joining {
             under_way: false,
             retry_at: None,
             retry_after: DHT_REJOIN_FIRST,
-            merge_at: None,
-            merge_after: DHT_MERGE_FIRST,
+            newcomers_at: None,
             misfit_since: None,
             reached: false,
         }
@@ -66,10 +63,10 @@ impl Joining {
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let merge = self.merge_at.filter(|_| !self.newcomers.is_empty() && !self.under_way);
+        let meet = self.newcomers_at.filter(|_| !self.newcomers.is_empty() && !self.under_way);
         let role = self.misfit_since.map(|at| at.after(DHT_ROLE_PATIENCE));
         let retry = self.retry_at.filter(|_| !self.under_way);
-        [merge, role, retry].into_iter().flatten().min()
+        [meet, role, retry].into_iter().flatten().min()
     }
 
     fn welcome(&mut self, contact: Contact<Reach>) {
@@ -174,7 +171,7 @@ impl Agent {
         if table.entry(&peer).is_none() && (lasting || table.is_sibling(&peer)) {
             finding.joining.welcome(Contact { id: peer, place });
             if lasting {
-                finding.joining.merge_at = None;
+                finding.joining.newcomers_at = None;
             }
             self.dirty = true;
         }
@@ -183,37 +180,46 @@ impl Agent {
     pub(super) fn tend_joining(&mut self, now: Now) {
         let Some(finding) = self.finding().filter(|f| !f.joining.under_way) else { return };
         let table = finding.dht.table();
-        let (known, alone) = (table.len(), table.is_empty());
-        finding.joining.newcomers.retain(|c| table.entry(&c.id).is_none());
-        let has_newcomers = !finding.joining.newcomers.is_empty();
-        let seeds = if alone {
-            let due = finding.joining.retry_at.is_none_or(|at| at <= now.mono);
-            let mut seeds = std::mem::take(&mut finding.joining.newcomers);
-            if due {
-                finding.calls.forget_unreachable();
-                seeds.extend(finding.joining.stored.iter().cloned());
-            }
-            seeds
-        } else if has_newcomers && finding.joining.merge_at.is_none_or(|at| at <= now.mono) {
-            std::mem::take(&mut finding.joining.newcomers)
-        } else {
-            Vec::new()
-        };
+        if !table.is_empty() {
+            return self.ask_newcomers(now);
+        }
+        let mut seeds = std::mem::take(&mut finding.joining.newcomers);
+        if finding.joining.retry_at.is_none_or(|at| at <= now.mono) {
+            finding.calls.forget_unreachable();
+            seeds.extend(finding.joining.stored.iter().cloned());
+        }
         if seeds.is_empty() {
             // Whoever comes is welcomed by `meet_server`; there is nothing to wait for.
             finding.joining.retry_at = finding.joining.retry_at.filter(|at| *at > now.mono);
             return;
         }
-        debug!(seeds = seeds.len(), known, "joining the DHT");
+        debug!(seeds = seeds.len(), "joining the DHT");
         finding.joining.under_way = true;
-        finding.want(Want::Join { known }, DhtCommand::Join { seeds });
+        finding.want(Want::Join, DhtCommand::Join { seeds });
+        self.pump_dht(now);
+    }
+
+    /// Newcomers that are still strangers are asked where they come from.
+    fn ask_newcomers(&mut self, now: Now) {
+        let jitter = self.chance.jitter(DHT_NEWCOMERS_INTERVAL);
+        let Some(finding) = self.finding() else { return };
+        let (joining, table) = (&mut finding.joining, finding.dht.table());
+        joining.retry_at = None;
+        joining.newcomers.retain(|c| table.entry(&c.id).is_none());
+        let due = joining.newcomers_at.is_none_or(|at| at <= now.mono);
+        if joining.newcomers.is_empty() || !due {
+            return;
+        }
+        joining.newcomers_at = Some(now.mono.after(jitter));
+        for contact in std::mem::take(&mut finding.joining.newcomers) {
+            finding.tell(DhtInput::Stranger { contact });
+        }
         self.pump_dht(now);
     }
 
     pub(super) fn on_joined(
         &mut self,
         now: Now,
-        known: usize,
         outcome: &Outcome<Reach, Item>,
         report: &Report,
     ) {
@@ -223,26 +229,18 @@ impl Agent {
         debug!(?outcome, ?report, contacts, "joined the DHT");
         let joining = &mut finding.joining;
         joining.under_way = false;
+        joining.newcomers_at = Some(now.mono.after(DHT_NEWCOMERS_INTERVAL));
         if contacts == 0 {
             joining.retry_at =
                 Some(now.mono.after(joining.retry_after.mul_f64(jitter.as_secs_f64())));
             joining.retry_after = (joining.retry_after * 2).min(DHT_REJOIN_MAX);
         } else {
             (joining.retry_at, joining.retry_after) = (None, DHT_REJOIN_FIRST);
-        }
-        let gained = contacts.saturating_sub(known) >= DHT_MERGE_GAIN.max(known / 4);
-        let after = if gained { DHT_MERGE_FIRST } else { joining.merge_after * 2 };
-        joining.merge_after = after.min(DHT_MERGE_MAX);
-        joining.merge_at = Some(now.mono.after(after.mul_f64(jitter.as_secs_f64())));
-        if contacts > 0 && (gained || known == 0) {
-            // Who is closest to our record may have changed.
             finding.put_soon(now.mono);
         }
         self.ask_held();
-        if known == 0 {
-            let linked: Vec<NodeId> = self.links.peers().collect();
-            linked.into_iter().for_each(|peer| self.note_guest(now, peer));
-        }
+        let linked: Vec<NodeId> = self.links.peers().collect();
+        linked.into_iter().for_each(|peer| self.note_guest(now, peer));
     }
 }
 

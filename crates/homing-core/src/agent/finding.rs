@@ -41,8 +41,8 @@ pub(super) enum Want {
     Resolve(AskKey),
     /// A user's question.
     Lookup { request: RequestId, key: DhtKey },
-    /// To enter the network; so many contacts were known before.
-    Join { known: usize },
+    /// To enter the network.
+    Join,
     /// The own record at its place.
     Put,
     /// A reference at its place.
@@ -291,7 +291,7 @@ impl Agent {
             Want::Lookup { request, key } if self.waits.contains_key(&request) => {
                 self.reply(request, looked_up(&key, outcome, report));
             }
-            Want::Join { known } => self.on_joined(now, known, &outcome, &report),
+            Want::Join => self.on_joined(now, &outcome, &report),
             Want::Put => self.on_put(now, &outcome),
             Want::Errand { link, ask } => self.on_errand_done(now, link, &ask, outcome),
             Want::PutReference(slot) => self.on_reference_put(now, slot, &outcome),

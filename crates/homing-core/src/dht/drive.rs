@@ -47,7 +47,10 @@ pub(super) enum Goal<V> {
     /// Just to learn contacts.
     Fill,
     /// Our own neighbourhood on the other side of what was a partition.
-    Reunite,
+    Reunite {
+        /// Contacts in the table before.
+        known: usize,
+    },
     /// A subtree of another lookup's region.
     Part(u64),
 }
@@ -87,6 +90,10 @@ impl<P: Place, V: Value> Lookup<P, V> {
             Goal::Find(slot) => Body::FindValue { slot: *slot },
             _ => Body::FindNode { target: self.target },
         }
+    }
+
+    pub(super) fn is_reunion(&self) -> bool {
+        matches!(self.goal, Goal::Reunite { .. })
     }
 
     /// Keeps the newest value per signer; `true` if `value` is news.
@@ -221,7 +228,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         let wanted = self.config.k * shape.paths.min(3);
         // Seeds stand for a network that the table may know nothing of: behind k known ones they would
         // never be asked.
-        let elsewhere = matches!(goal, Goal::Reunite | Goal::Join) && !seeds.is_empty();
+        let elsewhere = matches!(goal, Goal::Reunite { .. } | Goal::Join) && !seeds.is_empty();
         if !elsewhere {
             self.table.visit_closest(&target, |e| {
                 if e.failures == 0 {
@@ -303,7 +310,7 @@ impl<P: Place, V: Value> Dht<P, V> {
     /// Hearsay from answers: all of it when we search near ourselves, a random part otherwise.
     fn learn_from(&mut self, id: u64, contacts: &[Contact<P>]) {
         let Some(lookup) = self.lookups.get(&id) else { return };
-        let all = matches!(lookup.goal, Goal::Join | Goal::Fill | Goal::Reunite);
+        let all = matches!(lookup.goal, Goal::Join | Goal::Fill | Goal::Reunite { .. });
         let sample = 3.min(contacts.len());
         for i in 0..if all { contacts.len() } else { sample } {
             let at = if all { i } else { self.below(contacts.len()) };
@@ -392,6 +399,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         let answered = lookup.candidates.answered().take(self.config.k);
         let outcome = match &lookup.goal {
             Goal::Join => return self.on_joined(lookup.command, report),
+            Goal::Reunite { known } => return self.on_reunited(*known, now),
             Goal::Find(_) if lookup.best.is_empty() => NotFound,
             Goal::Find(_) => Outcome::Values(lookup.best.clone()),
             _ => Outcome::Nodes(answered.map(|c| c.contact.clone()).collect()),

@@ -42,6 +42,11 @@ pub enum DhtInput<P, V: Value> {
         /// Who, and where.
         contact: Contact<P>,
     },
+    /// Somebody who serves and whom the table does not hold: perhaps of another network.
+    Stranger {
+        /// Who, and where.
+        contact: Contact<P>,
+    },
     /// The agent wants something.
     Command {
         /// Names the answer.

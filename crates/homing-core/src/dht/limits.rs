@@ -69,6 +69,9 @@ pub const PERSIST_INTERVAL: Duration = Duration::from_secs(600);
 pub const LOST_MAX: usize = 20;
 /// How often one of them is called.
 pub const REUNITE_INTERVAL: Duration = Duration::from_secs(30);
+/// Who names so many near us whom we do not know comes from another network, or from the other half of
+/// ours. Fewer are hearsay: a birth beside another one.
+pub const REUNITE_STRANGERS: usize = 3;
 
 /// RTO bounds (RFC 6298 with a floor fit for a LAN and a ceiling fit for people).
 pub const RTO_MIN: Duration = Duration::from_millis(100);

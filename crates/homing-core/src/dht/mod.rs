@@ -155,6 +155,7 @@ impl<P: Place, V: Value> Dht<P, V> {
             DhtInput::Dialling { peer } => self.flights.hold(&peer, now.mono),
             DhtInput::Connected { peer } => self.flights.release(&peer, now.mono),
             DhtInput::Moved { contact } => self.table.relocate(&contact),
+            DhtInput::Stranger { contact } => self.on_stranger(contact, now),
             DhtInput::Command { id, command } => self.on_command(id, command, now),
             DhtInput::Wakeup => self.on_wakeup(now),
         }

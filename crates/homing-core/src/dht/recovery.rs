@@ -75,7 +75,7 @@ impl Timers {
         self.0.iter().copied().min().unwrap_or(Mono::MAX)
     }
 
-    fn set(&mut self, timer: Timer, at: Mono) {
+    pub(super) fn set(&mut self, timer: Timer, at: Mono) {
         self.0[timer as usize] = at;
     }
 

@@ -5,16 +5,21 @@
 //! wash out the other half) and calls one every [`super::limits::REUNITE_INTERVAL`]. Bamboo does the same
 //! (`partition_check`). Whoever answers is asked for our neighbourhood *there*: a lookup of ourselves that
 //! begins with it alone, since our own table knows only this side.
+//!
+//! A stranger that comes to us is asked the same one question: it is either new here, and names whom we
+//! know, or a messenger of another network, and names many near us whom we do not ([`REUNITE_STRANGERS`]).
+//! Only then do we look for ourselves there: every birth is met by k siblings, and none of them searches.
 
 use homing_base::Now;
 
 use super::Dht;
 use super::contact::{Contact, Place};
-use super::drive::Goal;
+use super::drive::{Goal, Lookup};
 use super::flight::Purpose;
 use super::io::Class;
-use super::limits::LOST_MAX;
+use super::limits::{LOST_MAX, REUNITE_STRANGERS};
 use super::message::Body;
+use super::recovery::Timer;
 use super::value::Value;
 
 impl<P: Place, V: Value> Dht<P, V> {
@@ -45,15 +50,34 @@ impl<P: Place, V: Value> Dht<P, V> {
         self.ask(to, Body::FindNode { target: self.me.id }, Purpose::Reunite, now);
     }
 
-    /// One of the lost is back. If it is not the only one, the others are found through it.
+    /// Asks who is close to us where a stranger comes from.
+    pub(super) fn on_stranger(&mut self, stranger: Contact<P>, now: Now) {
+        if stranger.id != self.me.id && self.table.entry(&stranger.id).is_none() {
+            self.ask(stranger, Body::FindNode { target: self.me.id }, Purpose::Reunite, now);
+        }
+    }
+
+    /// One of the lost is back, or a stranger answered. If many are with it, they are found through it.
     pub(super) fn on_found_again(&mut self, from: &Contact<P>, named: Vec<Contact<P>>, now: Now) {
-        self.lost.retain(|c| c.id != from.id);
-        self.doubted.clear();
-        let strangers = named.iter().filter(|c| self.table.entry(&c.id).is_none()).count();
-        if strangers > 0 {
-            let mut seeds = named;
-            seeds.push(from.clone());
-            self.start(None, Goal::Reunite, self.me.id, seeds, Class::Maintenance, now);
+        if self.lost.iter().any(|c| c.id == from.id) {
+            self.lost.retain(|c| c.id != from.id);
+            self.doubted.clear();
+        }
+        let near = |id| self.table.is_sibling(id) && self.table.entry(id).is_none();
+        let strangers = named.iter().filter(|c| c.id != self.me.id && near(&c.id)).count();
+        if strangers < REUNITE_STRANGERS || self.lookups.values().any(Lookup::is_reunion) {
+            return named.iter().for_each(|c| self.hear_of(c));
+        }
+        let mut seeds = named;
+        seeds.push(from.clone());
+        let goal = Goal::Reunite { known: self.table.len() };
+        self.start(None, goal, self.me.id, seeds, Class::Maintenance, now);
+    }
+
+    /// The others are found. What is ours belongs to those closest to it among all.
+    pub(super) fn on_reunited(&mut self, known: usize, now: Now) {
+        if self.table.len() >= known + REUNITE_STRANGERS.max(known / 4) {
+            self.timers.set(Timer::Republish, now.mono);
         }
     }
 }

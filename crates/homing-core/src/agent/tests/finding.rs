@@ -205,6 +205,29 @@ fn two_islands_that_meet_see_each_other() {
 }
 
 #[test]
+fn a_birth_makes_nobody_else_search() {
+    let mut world = World::new();
+    let old: Vec<u8> = (1..=12).collect();
+    chain(&mut world, &old);
+    world.run_for(secs(120));
+    world.log.clear();
+    world.start(13, Settings { peers: vec![hint(1)], ..dht(13, 1) });
+    world.run_for(secs(30));
+    let asks_for_itself = |node: u8, bytes: &[u8]| {
+        wire::decode(bytes).is_ok_and(
+            |m| matches!(m.body, Body::FindNode { target } if target == id(node) && node != 13),
+        )
+    };
+    let sent = world.log.iter().filter(|(node, output)| {
+        matches!(output, Output::Send { message: Message::Dht(b), .. } if asks_for_itself(*node, b))
+    });
+    let searches = sent.count();
+    assert!((1..=2 * old.len()).contains(&searches), "{searches} questions for twelve nodes");
+    let found = resolved(&mut world, 2, PeerRef::NodeId(id(13)));
+    assert_eq!(found.record.node_id(), id(13));
+}
+
+#[test]
 fn a_contact_that_restarts_has_its_new_place_in_the_table() {
     let mut world = World::new();
     chain(&mut world, &[1, 2, 3, 4]);
