@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use bao_tree::io::sync::{DecodeResponseIter, OutboardMut};
 use bao_tree::io::{BaoContentItem, DecodeError};
+use bytes::BytesMut;
 use homing_api::{ApiError, Code};
 use homing_base::{ContentId, NodeId, Service};
 use homing_core::io::TrustState;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -467,13 +468,20 @@ async fn receive(
         }
     });
     let read = async {
-        let mut pace = Pace::default();
+        let (mut pace, mut buffer) = (Pace::default(), BytesMut::new());
         loop {
+            // All that has come in one piece: to wake the other thread for each packet costs more than the packet.
+            if buffer.capacity() < PIECE_BYTES / 4 {
+                buffer.reserve(PIECE_BYTES);
+            }
             let asked = clock.mono();
-            let piece = timeout(STALL_MAX, stream.read_piece(PIECE_BYTES)).await;
-            let Some(piece) = piece.map_err(io::Error::from)?? else { return Ok(()) };
-            pace.note(clock.mono().since(asked), piece.len())?;
-            if pieces.send(piece).await.is_err() {
+            let read = timeout(STALL_MAX, stream.read_buf(&mut buffer)).await;
+            let read = read.map_err(io::Error::from)??;
+            if read == 0 {
+                return Ok(());
+            }
+            pace.note(clock.mono().since(asked), read)?;
+            if pieces.send(buffer.split().freeze()).await.is_err() {
                 // The other thread has seen enough.
                 return Ok::<_, io::Error>(());
             }

@@ -46,14 +46,6 @@ impl AsyncWrite for Stream {
 }
 
 impl Stream {
-    /// The next bytes, at most so many, without a copy; `None` at the end.
-    pub(crate) async fn read_piece(&mut self, bytes_max: usize) -> io::Result<Option<Bytes>> {
-        let piece = self.recv.read_chunk(bytes_max).await?;
-        let bytes = piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        self.open.entry.received.fetch_add(bytes, Ordering::Relaxed);
-        Ok(piece)
-    }
-
     /// Sends bytes without a copy.
     pub(crate) async fn write_piece(&mut self, piece: Bytes) -> io::Result<()> {
         let bytes = piece.len() as u64;
