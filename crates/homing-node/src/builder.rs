@@ -150,6 +150,7 @@ impl Builder {
         home.ensure()?;
         let lock = home.lock()?;
         let key = load_or_create(&home)?;
+        layers.check_owner(&config, key.node_id())?;
         let (store, contents) = Store::open(&home.database(), key.node_id(), clock.now())?;
         let relay = match config.relay.enabled {
             true => Some(RelayRole::start(&config.relay, &home, key.node_id()).await?),
@@ -321,6 +322,7 @@ impl Ground {
         tokio::spawn(node.clone().fetch_files());
         tokio::spawn(node.clone().keep_configured());
         tokio::spawn(node.clone().follow_dht_setting());
+        tokio::spawn(node.clone().decide_dht_mode());
         if node.shared.config.content.serve {
             tokio::spawn(node.clone().serve_content());
         }

@@ -22,6 +22,7 @@ pub mod clock;
 pub mod config;
 mod content;
 pub mod daemon;
+mod dht_choice;
 mod dht_setting;
 mod dht_watch;
 mod dns;

@@ -111,6 +111,18 @@ fn a_lookup_shows_its_steps_and_what_it_found() {
 }
 
 #[test]
+fn only_the_owner_of_the_choice_decides() {
+    let home = Home::new();
+    let other = "3a".repeat(32);
+    home.json(&["config", "set", "dht.network_key", &other]);
+    home.json(&["config", "set", "dht.mode", "auto"]);
+    home.json(&["config", "set", "dht.decide", "true"]);
+    let done = home.run(&["daemon", "run", "--listen", "127.0.0.1:0"]);
+    assert_eq!(done.code, 10, "{done:?}");
+    assert!(done.stderr.contains("dht.network_key is not this agent's ID"), "{done:?}");
+}
+
+#[test]
 fn switched_off_it_says_so_and_no_socket_is_saved_by_it() {
     let (mut on, mut off) = (Home::new(), Home::new());
     assert_eq!(off.json(&["config", "set", "dht.enabled", "false"])["changed"], true);

@@ -217,12 +217,7 @@ impl Agent {
         self.pump_dht(now);
     }
 
-    pub(super) fn on_joined(
-        &mut self,
-        now: Now,
-        outcome: &Outcome<Reach, Item>,
-        report: &Report,
-    ) {
+    pub(super) fn on_joined(&mut self, now: Now, outcome: &Outcome<Reach, Item>, report: &Report) {
         let jitter = self.chance.jitter(Duration::from_secs(1));
         let Some(finding) = self.finding() else { return };
         let contacts = finding.dht.table().len();

@@ -11,7 +11,7 @@ use homing_core::dht::Mode;
 use homing_core::dht::limits::{ALPHA_LAST, K, K_MAX};
 use homing_core::io::{DhtRole, DhtSettings};
 
-use super::{ConfigError, Layers};
+use super::{Config, ConfigError, Layers};
 
 /// Shorter intervals would make every node a flood of its own making.
 const REPUBLISH_SECONDS_MIN: u64 = 60;
@@ -27,6 +27,9 @@ pub struct DhtConfig {
     pub mode: Mode,
     /// Whose choice of a mode is followed; `None` unless `dht.mode` is `auto`.
     pub network_key: Option<NodeId>,
+    /// On the agent of `network_key`: whether it chooses by what it measures, and how long a reason must hold
+    /// (10 s to 24 h, default 10 min). Default `None`: its owner publishes the choice.
+    pub decide_after: Option<Duration>,
     /// Whether it serves others. Default `auto`.
     pub server: DhtServer,
     /// Replicas of a record, size of a bucket, width of a lookup; 2–40. Default 20, Kademlia's.
@@ -90,6 +93,7 @@ impl Layers {
             enabled: self.bool("dht.enabled"),
             mode: self.mode()?,
             network_key: self.network_key()?,
+            decide_after: self.decide_after()?,
             server: self.one("dht.server", server)?,
             k: k as usize,
             alpha: self.alpha(k)? as usize,
@@ -120,6 +124,25 @@ impl Layers {
         }
     }
 
+    /// Nobody else can sign the choice of the identity that `dht.network_key` names.
+    pub(crate) fn check_owner(&self, config: &Config, me: NodeId) -> Result<(), ConfigError> {
+        match (config.dht.decide_after, config.dht.network_key) {
+            (Some(_), Some(owner)) if owner != me => {
+                Err(self.refuse(DECIDE, format!("{NETWORK_KEY} is not this agent's ID, {me}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn decide_after(&self) -> Result<Option<Duration>, ConfigError> {
+        let after = self.number("dht.decide_after_seconds", 10, EXPIRY_SECONDS_MAX)?;
+        match (self.bool(DECIDE), self.one("dht.mode", form)?) {
+            (true, Form::Auto) => Ok(Some(Duration::from_secs(after))),
+            (true, _) => Err(self.refuse(DECIDE, "it needs dht.mode = auto")),
+            (false, _) => Ok(None),
+        }
+    }
+
     /// A small k brings the default down with it; a number that somebody chose is not bent.
     fn alpha(&self, k: u64) -> Result<u64, ConfigError> {
         match self.is_set("dht.alpha") {
@@ -129,6 +152,7 @@ impl Layers {
     }
 }
 
+const DECIDE: &str = "dht.decide";
 const NETWORK_KEY: &str = "dht.network_key";
 const REPUBLISH: &str = "dht.republish_interval_seconds";
 

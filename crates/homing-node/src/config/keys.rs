@@ -58,6 +58,8 @@ keys! {
     "dht.enabled" Bool "true" "take part in the distributed hash table";
     "dht.mode" Text "kademlia" "kademlia; cluster: everybody of a neighbourhood knows everybody; auto: as the network chose";
     "dht.network_key" Text "" "whose choice dht.mode = auto follows: the node ID that signs it";
+    "dht.decide" Bool "false" "on the agent of dht.network_key: choose the mode by the size and churn that it measures";
+    "dht.decide_after_seconds" Number "600" "a reason to change the mode must hold so long, 10 to 86400";
     "dht.cluster_size" Number "64" "members above which a cluster splits, 8 to 256";
     "dht.server" Text "auto" "serve others: auto (when publicly reachable), always, never";
     "dht.k" Number "20" "replicas of a record and size of a bucket, 2 to 40";

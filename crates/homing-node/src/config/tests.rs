@@ -92,6 +92,8 @@ fn a_bad_value_names_key_value_and_reason() {
         ("[dht]\nmode = \"auto\"", "dht.mode = auto is not valid: it needs dht.network_key"),
         ("[dht]\nmode = \"ring\"", "dht.mode = ring is not valid: expected kademlia, cluster"),
         ("[dht]\nmode = \"auto\"\nnetwork_key = \"12\"", "dht.network_key = 12 is not valid"),
+        ("[dht]\ndecide = true", "dht.decide = true is not valid: it needs dht.mode = auto"),
+        ("[dht]\ndecide_after_seconds = 9", "dht.decide_after_seconds = 9 is not valid"),
         ("[dht]\ncluster_size = 7", "dht.cluster_size = 7 is not valid: expected a number from 8"),
         ("[dht]\nk = 1", "dht.k = 1 is not valid: expected a number from 2 to 40"),
         ("[dht]\nk = 41", "dht.k = 41 is not valid: expected a number from 2 to 40"),

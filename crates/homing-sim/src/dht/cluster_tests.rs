@@ -76,6 +76,22 @@ fn a_tenth_of_liars_forges_nothing_and_captures_no_lookup() {
 }
 
 #[test]
+fn a_network_chooses_clusters_by_the_churn_it_measures() {
+    let fleet = |median_session_seconds| {
+        let scenario = format!(
+            "nodes = 200\nauto = true\nmedian_session_seconds = {median_session_seconds}\n\
+             churn_seconds = 3000\nlookups_per_node_second = 0.005\n[churn]\nmodel = \"exponential\""
+        );
+        let m = play(&Scenario::parse(&scenario, &[]).expect("a scenario"), SEED);
+        let churn = m.churn.expect("asked for");
+        assert_eq!((churn.found, churn.poisoned), (churn.count, 0), "{churn}");
+        m.choices.into_iter().map(|choice| choice.mode).collect::<Vec<_>>()
+    };
+    assert_eq!(fleet(624), ["/homing/dht/cluster/16"], "four turnovers per hour");
+    assert!(fleet(12_480).is_empty(), "a fifth of one per hour");
+}
+
+#[test]
 fn a_network_changes_its_mode_and_back_under_churn_without_a_failed_lookup() {
     let m = played(
         "nodes = 200\nmigrations = 2\nmedian_session_seconds = 624\nchurn_warmup_seconds = 300\n\

@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
-use homing_core::dht::Mode;
+use homing_base::Mono;
 use homing_core::dht::contact::id_prefix;
+use homing_core::dht::{Mode, setting};
 
+use super::report::Choice;
 use super::run::Play;
 use super::value::Mint;
 
@@ -88,10 +90,28 @@ impl<V: Mint> Play<'_, V> {
 
     /// Before sample `nth` of `samples`: is it time to change the mode?
     pub(super) fn migrate(&mut self, nth: usize, samples: usize) {
+        if self.scenario.auto {
+            return self.advise();
+        }
         let migrations = self.scenario.migrations;
         let due = (1..=migrations).find(|m| 1 + m * samples / (migrations + 1) == nth);
         if let Some(due) = due {
             let mode = if due % 2 == 1 { self.scenario.clustered() } else { Mode::Kademlia };
+            self.world.migrate(mode, Duration::from_secs_f64(self.scenario.migrate_seconds));
+        }
+    }
+
+    /// The network's owner looks at what its node measures.
+    fn advise(&mut self) {
+        let Some(dht) = self.world.oldest().and_then(|node| node.dht.as_ref()) else { return };
+        let (size, session) = (dht.estimates().size(), dht.estimates().session());
+        let measured = setting::Measured { size, session, deaths: dht.stats().evicted };
+        let (current, now) = (self.world.mode(), self.world.now().mono);
+        if let Some(mode) = self.advisor.observe(&measured, current, now) {
+            self.measured.choices.push(Choice {
+                at_s: now.since(Mono::default()).as_secs_f64(),
+                mode: mode.setting(),
+            });
             self.world.migrate(mode, Duration::from_secs_f64(self.scenario.migrate_seconds));
         }
     }

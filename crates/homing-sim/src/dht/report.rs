@@ -83,6 +83,9 @@ pub struct Measured {
     /// FindValue while a crowd comes, and for a minute after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crowd: Option<FindValue>,
+    /// Modes that the network chose itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
     /// Clusters under churn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clusters: Option<Clusters>,
@@ -95,6 +98,15 @@ pub struct Measured {
     /// The first lookups that found nothing, and what was true then; at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub misses: Vec<Miss>,
+}
+
+/// A mode that the network chose.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Choice {
+    /// Simulated seconds since the first birth.
+    pub at_s: f64,
+    /// The mode, as its setting says it.
+    pub mode: String,
 }
 
 /// Where replicas are.
@@ -366,6 +378,9 @@ impl Display for Measured {
         }
         if let Some(m) = &self.crowd {
             writeln!(f, "in a crowd  {m}")?;
+        }
+        for Choice { at_s, mode } in &self.choices {
+            writeln!(f, "chosen      {mode} after {at_s:.0} s")?;
         }
         if let Some(m) = &self.churn {
             writeln!(f, "under churn {m}")?;

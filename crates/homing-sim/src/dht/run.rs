@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homing_base::{Record, Seq};
+use homing_core::dht::setting::Advisor;
 use homing_core::dht::{Body, Outcome, Recovery, Slot};
 use rand_core::Rng;
 
@@ -24,6 +25,8 @@ const KINDS: [&str; 7] = Body::<(), ()>::KINDS;
 const STEP_SECONDS: f64 = 0.25;
 /// How often clusters are looked at.
 const WATCH_SECONDS: f64 = 5.0;
+/// As long must a reason to change the mode last.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Most leafsets looked at per check.
 const LEAFSETS_CHECKED_MAX: usize = 2_000;
 
@@ -42,6 +45,7 @@ pub(super) struct Play<'s, V: Mint> {
     pub(super) world: World<V>,
     pub(super) measured: Measured,
     pub(super) regions: Regions,
+    pub(super) advisor: Advisor,
     total: Traffic,
 }
 
@@ -49,7 +53,8 @@ impl<'s, V: Mint> Play<'s, V> {
     fn new(scenario: &'s Scenario, seed: u64) -> Self {
         let world = World::new(scenario.nature(), seed);
         let (measured, total) = (Measured::default(), Traffic::default());
-        Self { scenario, world, measured, regions: Regions::default(), total }
+        let (regions, advisor) = (Regions::default(), Advisor::new(PATIENCE));
+        Self { scenario, world, measured, regions, advisor, total }
     }
 
     fn play(mut self) -> Measured {

@@ -98,6 +98,8 @@ pub struct Scenario {
     pub crowd: f64,
     /// How long the crowd comes.
     pub crowd_seconds: f64,
+    /// During churn the network chooses its mode itself, by what its oldest node measures.
+    pub auto: bool,
     /// How often the whole network changes its mode during churn; it begins plain, `cluster` says the size.
     pub migrations: usize,
     /// Nodes learn of such a change within this time, each at a moment of its own.
@@ -199,6 +201,7 @@ impl Default for Scenario {
             spared_holders: 0,
             crowd: 0.0,
             crowd_seconds: 60.0,
+            auto: false,
             migrations: 0,
             migrate_seconds: 60.0,
             finds: 0,
@@ -271,6 +274,10 @@ impl Scenario {
         ensure!(self.finds == 0 || self.publishers > 0 || names, "finds need publishers");
         ensure!(2 * self.claimants <= self.nodes, "more than half of the nodes are claimants");
         ensure!(self.kill_cluster == 0.0 || self.cluster > 0, "kill_cluster needs clusters");
+        ensure!(
+            !self.auto || self.migrations == 0 && self.cluster == 0,
+            "auto chooses the mode itself: no cluster, no migrations"
+        );
         ensure!(self.migrations == 0 || self.cluster > 0, "migrations need clusters to go to");
         ensure!((0.0..=20.0).contains(&self.crowd), "crowd: at most 20 times the nodes");
         ensure!(self.crowd_seconds >= 1.0, "crowd_seconds: at least 1");

@@ -310,6 +310,19 @@ impl<V: Mint> World<V> {
         }
     }
 
+    /// The mode that nodes are born with.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.nature.config.mode
+    }
+
+    /// The living node that was born first.
+    #[must_use]
+    pub fn oldest(&self) -> Option<&Node<V>> {
+        let alive = self.alive.handles().iter().map(|h| &self.nodes[*h as usize]);
+        alive.min_by_key(|node| node.born)
+    }
+
     /// Whoever is born from now on works in this mode; whoever lives learns of it at a moment of its own within
     /// `window`.
     pub fn migrate(&mut self, mode: Mode, window: Duration) {
