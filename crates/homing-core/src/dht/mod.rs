@@ -77,6 +77,8 @@ pub struct Dht<P: Place, V: Value> {
     table: Table<P>,
     values: Values<V>,
     own: Vec<(Slot, V)>,
+    /// Nodes in the network when they were last stored.
+    own_among: f64,
     rates: Rates,
     rtt: Rtt,
     estimates: Estimates,
@@ -115,6 +117,7 @@ impl<P: Place, V: Value> Dht<P, V> {
             table: Table::new(me.id, config.k, config.ip_caps),
             values: Values::new(me.id, config.quota),
             own: Vec::new(),
+            own_among: 1.0,
             rates: Rates::new(chance.next_u64(), now.mono),
             rtt: Rtt::default(),
             estimates: Estimates::new(now.mono),
@@ -235,6 +238,7 @@ impl<P: Place, V: Value> Dht<P, V> {
                 if keep {
                     self.own.retain(|(s, _)| *s != slot);
                     self.own.push((slot, value.clone()));
+                    self.own_among = self.size();
                 }
                 self.put(Some(id), slot, value, Class::Command, now);
             }

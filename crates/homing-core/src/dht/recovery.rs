@@ -34,6 +34,8 @@ const SIBLINGS_SHARE: usize = 5;
 const HANDING_ON: usize = 2;
 /// Refreshes right after joining, one per second.
 const FILL_ROUNDS_MAX: u32 = 40;
+/// A network that has grown so many times over since is another one.
+const GROWTH: f64 = 4.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
@@ -212,6 +214,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         self.estimates.observe(self.table.len(), now.mono);
         self.forget_doubts(now);
         self.sample_own_size();
+        self.follow_growth(now);
         self.tend_cluster(now);
         let siblings: Vec<_> = self.table.siblings().map(|e| e.contact.clone()).collect();
         let Some(partner) = self.partner(&siblings) else { return };
@@ -494,7 +497,22 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     /// Own values always; held values that nobody stored or offered for a whole interval, if we are
     /// the closest node we know.
+    /// Nodes in the network, as far as the table and the estimate tell.
+    pub(super) fn size(&self) -> f64 {
+        let known = self.table.len() as f64 + 1.0;
+        self.estimates.size().unwrap_or(known).max(known)
+    }
+
+    /// What was stored when the network had a fourth of its nodes lies where nobody looks for it now: those
+    /// who got it may have been the whole network then, and siblings hand on only to siblings.
+    fn follow_growth(&mut self, now: Now) {
+        if !self.own.is_empty() && self.size() >= GROWTH * self.own_among {
+            self.timers.set(Timer::Republish, now.mono);
+        }
+    }
+
     fn republish(&mut self, now: Now) {
+        self.own_among = self.size();
         for (slot, value) in self.own.clone() {
             self.put(None, slot, value, Class::Maintenance, now);
         }

@@ -160,6 +160,16 @@ fn two_halves_that_met_again_find_what_both_stored_meanwhile() {
     );
 }
 
+/// The first nodes store at whoever is there; seconds later that is nowhere near.
+#[test]
+fn what_the_first_nodes_stored_is_found_when_the_network_has_grown_a_thousandfold() {
+    let text = "nodes = 2000\njoin_per_second = 250\nsettle_seconds = 60\nchurn_seconds = 60\nchurn_warmup_seconds = 60\n\
+         median_session_seconds = 1e6\nlookups_per_node_second = 0.01";
+    let m = play(&scenario(text), SEED);
+    let records = m.churn_placement.expect("asked for");
+    assert!(records.records == 2_000 && records.placed_min >= 15, "{records:?}");
+}
+
 #[test]
 fn nothing_is_lost_when_three_tenths_crash_at_once() {
     let text = "nodes = 200\nsettle_seconds = 300\npublishers = 50\nkill = 0.3\nfinds = 200\nrepair_seconds = 1080";
