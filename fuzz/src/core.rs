@@ -5,6 +5,7 @@ use homing_core::dht::wire;
 use homing_core::gossip;
 use homing_core::message::EndpointProof;
 use homing_core::messages::wire as mail;
+use homing_core::ports::wire::{WORD_BYTES_MAX, Word};
 use homing_core::references::wire as note;
 use homing_core::session::frame::{self, Frames};
 use homing_core::session::limits::{DETACHED_MAX, REPLAY_BYTES_MAX};
@@ -19,6 +20,7 @@ pub const TARGETS: &[Target] = &[
     ("gossip_message", gossip_message),
     ("mail_message", mail_message),
     ("reference_note", reference_note),
+    ("port_word", port_word),
     ("session_frames", session_frames),
 ];
 
@@ -64,6 +66,15 @@ pub fn mail_message(data: &[u8]) {
 pub fn reference_note(data: &[u8]) {
     if let Ok(note) = note::decode(data) {
         assert_eq!(note::decode(&note::encode(&note)).as_ref(), Ok(&note));
+    }
+}
+
+/// What is said about port prediction: the same, and never long.
+pub fn port_word(data: &[u8]) {
+    if let Ok(word) = Word::decode(data) {
+        let bytes = word.encode();
+        assert!(bytes.len() <= data.len().min(WORD_BYTES_MAX));
+        assert_eq!(Word::decode(&bytes).as_ref(), Ok(&word));
     }
 }
 

@@ -8,6 +8,7 @@ mod commands;
 mod discovery;
 mod gossip;
 pub(crate) mod messages;
+mod ports;
 mod references;
 
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ pub use messages::{
     MessageWrite, MessagesView, Outgoing, OutgoingState, Parcel, Seen, StoredMessages,
     Subscription, Verdict,
 };
+pub use ports::{PortNews, PortOrder};
 pub use references::{
     Keep, KnownReference, OwnReference, ReferenceCommand, ReferenceEvent, ReferenceKey,
     ReferenceResolution, ReferenceSettings, ReferenceView, ReferenceWrite, StoredReferences,
@@ -91,6 +93,8 @@ pub enum Input {
     },
     /// Something about the own audit log.
     Audit(Box<LogNews>),
+    /// Something about port prediction.
+    Ports(PortNews),
     /// A deadline passed, or time simply went by.
     Wakeup,
 }
@@ -228,6 +232,8 @@ pub enum Output {
     },
     /// Something for the own audit log, or for its witnesses.
     AuditLog(LogOrder),
+    /// Something to do about port prediction.
+    Ports(PortOrder),
     /// Gossip brought a record that was not known before, verified; a registry lists it.
     Heard {
         /// The record.
@@ -369,6 +375,8 @@ pub struct Settings {
     pub gossip: Option<GossipSettings>,
     /// How to deal with references.
     pub references: ReferenceSettings,
+    /// Predict ports where hole punching cannot help, with trusted peers that do so, too.
+    pub port_prediction: bool,
 }
 
 /// A peer to join through.

@@ -28,6 +28,7 @@ pub(crate) mod links;
 pub mod message;
 pub mod messages;
 pub(crate) mod names;
+pub mod ports;
 pub(crate) mod records;
 pub mod references;
 pub(crate) mod resolve;

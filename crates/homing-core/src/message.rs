@@ -6,7 +6,7 @@
 //!                              ◄───────────  Hello      until the record proved who speaks
 //!   Trust {mine, yours}        ◄──────────►            both sides, on every new link and change
 //!   Candidates {endpoint, …}   ◄──────────►            only between peers that trust each other
-//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Dht · Gossip · Mail · Reference · Audit · Bye
+//!   Records · Ask/Answer · Watch · Ping/Pong · Echo/EchoReply · Dht · Gossip · Mail · Reference · Audit · Port · Bye
 //! ```
 //! Enum encoding: `[index, [fields…]]`; structs are integer-keyed maps. Unknown keys are skipped,
 //! an unknown index is a message to ignore. Normative: `spec/04-mesh.md`.
@@ -77,6 +77,9 @@ pub enum Message {
     /// Audit logs and their witnesses, in the form of [`crate::audit::witness::Word`]. Not read here either.
     #[n(17)]
     Audit(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Port prediction, in the form of [`crate::ports::wire`]. Not read here either.
+    #[n(18)]
+    Port(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// Opens a link: the record is the proof of who speaks.
@@ -209,6 +212,9 @@ pub struct Candidates {
     /// What the sender knows about its own network, for "why is this relayed?".
     #[n(5)]
     pub network: Network,
+    /// The sender takes part in port prediction.
+    #[n(6)]
+    pub port_prediction: Option<bool>,
 }
 
 /// Facts about a node's own network, as it measured them; absent: unknown.
@@ -328,6 +334,7 @@ impl Message {
             Message::Mail(_) => "mail",
             Message::Reference(_) => "reference",
             Message::Audit(_) => "audit",
+            Message::Port(_) => "port",
         }
     }
 }

@@ -112,4 +112,6 @@ pub struct Counters {
     pub mail_shed: u64,
     /// Messages about references beyond a link's budget.
     pub references_shed: u64,
+    /// Port prediction.
+    pub ports: crate::ports::PortCounts,
 }

@@ -14,6 +14,7 @@ use homing_core::message::{
     Ask, AskAnswer, AskKey, ByeReason, Candidates, EchoReply, EndpointProof, Hello, MESH_VERSION,
     Network, Refusal, TrustSync,
 };
+use homing_core::ports::wire::{Offer, Place, Ready, Through, Word};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -66,6 +67,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         direct: sockets(),
         relays: vec!["https://relay.example/#quic=7000".parse().expect("a relay")],
         network: Network { udp_v4: Some(true), udp_v6: Some(false), mapping_varies: None },
+        port_prediction: None,
     };
     let bare = Hello {
         version: 1,
@@ -77,6 +79,8 @@ fn messages() -> Vec<(&'static str, Message)> {
         brief: None,
     };
     let refused = Some(Refusal::ScopeDenied);
+    let port = |word: Word| Message::Port(word.encode());
+    let place = Place { ip: [203, 0, 113, 7], port: 41_641 };
     vec![
         ("hello", Message::Hello(bare)),
         ("hello with everything", hello(Some(proof()))),
@@ -97,7 +101,11 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("watch", Message::Watch(vec![NodeId([0x33; 32])])),
         ("trust", Message::Trust(TrustSync { mine: Some(vec![0xaa]), yours: Some(vec![0xbb]) })),
         ("trust: nothing held", Message::Trust(TrustSync { mine: None, yours: None })),
-        ("candidates", Message::Candidates(candidates)),
+        ("candidates", Message::Candidates(candidates.clone())),
+        (
+            "candidates: port prediction",
+            Message::Candidates(Candidates { port_prediction: Some(true), ..candidates }),
+        ),
         ("ping", Message::Ping(1)),
         ("pong", Message::Pong(u64::MAX)),
         ("echo", Message::Echo(500)),
@@ -105,6 +113,10 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("echo reply: refused", Message::EchoReply(EchoReply { token: 500, refused })),
         ("bye", Message::Bye(ByeReason::Superseded)),
         ("dht: ping", Message::Dht(homing_core::dht::wire::encode(&dht_ping()))),
+        ("port: offer", port(Word::Offer(Offer { attempt: 7, secret: [0x44; 32], at: place }))),
+        ("port: ready", port(Word::Ready(Ready { attempt: 7, ip: place.ip }))),
+        ("port: no", port(Word::No(7))),
+        ("port: through", port(Word::Through(Through { attempt: 7, entry: place }))),
     ]
 }
 

@@ -408,6 +408,7 @@ impl Ground {
                 lifetime: self.config.references.lifetime,
                 ..ReferenceSettings::default()
             },
+            port_prediction: self.config.port_prediction,
         };
         let stored = std::mem::take(&mut self.contents.stored);
         let seed = identity_file::random_seed();

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use homing_base::{Mono, Record};
-use homing_core::io::{Event, LinkId, LogNews, RequestId};
+use homing_core::io::{Event, LinkId, LogNews, PortNews, RequestId};
 use homing_core::{Agent, Answer, Batch, Command, Failure, Input, Output};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::{debug, error, info, warn};
@@ -26,7 +26,7 @@ use crate::reference_watch::ReferenceWatch;
 use crate::relay_role::RelayRole;
 use crate::store::{Deferred, Store, StoreCounts, StoreError};
 use crate::streams::Streams;
-use crate::transport::{Transport, TransportEvent};
+use crate::transport::{Transport, TransportEvent, Via};
 
 /// What a face asks of the agent.
 pub(crate) enum Request {
@@ -166,7 +166,11 @@ impl Driver {
                     self.health.on_facts(facts);
                 }
                 let reachability = matches!(input, Input::Endpoint(_));
+                let link = if let Input::LinkUp(up) = &input { Some(up.link) } else { None };
                 self.agent.handle(self.clock.now(), input);
+                if let Some(link) = link {
+                    self.tell_path(link);
+                }
                 if reachability {
                     self.introduce();
                 }
@@ -187,7 +191,16 @@ impl Driver {
         }
     }
 
-    fn on_path(&self, link: LinkId) {
+    /// The core wants to know whom a relay carries.
+    fn tell_path(&mut self, link: LinkId) {
+        let Some(path) = self.transport.path(link) else { return };
+        let relayed = matches!(path.via, Via::Relay(_));
+        let news = Input::Ports(PortNews::Relayed { link, relayed });
+        self.agent.handle(self.clock.now(), news);
+    }
+
+    fn on_path(&mut self, link: LinkId) {
+        self.tell_path(link);
         if !self.events.is_heard() {
             return;
         }
@@ -228,6 +241,7 @@ impl Driver {
             Output::Notify(event) => self.on_notice(event),
             // Nobody listens on most nodes.
             Output::Heard { record, .. } => drop(self.heard.send(*record)),
+            Output::Ports(order) => self.transport.ports(order),
             Output::AuditLog(order) => {
                 if let Some(news) = self.audit.perform(order) {
                     self.agent.handle(self.clock.now(), Input::Audit(Box::new(news)));

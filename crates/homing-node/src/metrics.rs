@@ -136,6 +136,10 @@ impl Node {
         text.by("homing_message_bytes_sent_total", "Their bytes.", "kind", &bytes.sent);
         text.by("homing_records_refused_total", "Agent records.", "reason", &c.records_refused);
         text.by("homing_links_closed_total", "Links closed here.", "reason", &c.links_closed);
+        let p = &c.ports;
+        text.counter("homing_port_predictions_total", "Attempts, both sides.", p.attempts);
+        text.counter("homing_port_predictions_found_total", "Those that found a port.", p.found);
+        text.counter("homing_port_predictions_declined_total", "Offers declined.", p.declined);
         text.counter("homing_links_proven_total", "Links whose peer was proven.", c.links_proven);
         text.counter("homing_links_dead_total", "Links that fell silent.", c.links_dead);
         text.counter("homing_dials_total", "Attempts to connect.", c.dials);

@@ -33,7 +33,7 @@ pub(crate) struct BestPath {
 pub(crate) fn best(peer: &PeerView, transport: &Transport) -> BestPath {
     let candidates = peer.links.iter().filter_map(|link| Some((link, transport.path(link.link)?)));
     let rank = |link: &LinkView, view: &PathView| {
-        (matches!(view.via, Via::Direct(_)), link.door == Door::Main, link.last_heard)
+        (!matches!(view.via, Via::Relay(_)), link.door == Door::Main, link.last_heard)
     };
     match candidates.max_by_key(|(link, view)| rank(link, view)) {
         Some((link, view)) => BestPath {
@@ -52,6 +52,14 @@ pub(crate) fn best(peer: &PeerView, transport: &Transport) -> BestPath {
 pub(crate) fn of_view(view: &PathView) -> Path {
     match &view.via {
         Via::Direct(addr) => Path::new(PathKind::Direct, Some(addr.to_string())),
+        Via::Predicted(addr) => {
+            let Reason { code, text, .. } = Reason::predicted();
+            Path {
+                reason: Some(code.to_owned()),
+                reason_text: Some(text),
+                ..Path::new(PathKind::Direct, Some(addr.to_string()))
+            }
+        }
         Via::Relay(relay) => Path::new(PathKind::Relay, Some(relay.authority().to_owned())),
     }
 }
@@ -60,12 +68,23 @@ pub(crate) fn of_view(view: &PathView) -> Path {
 pub(crate) fn words(path: &Path) -> String {
     let remote = path.remote.as_deref().unwrap_or("an unknown place");
     match path.kind {
+        PathKind::Direct if is_predicted(path) => {
+            format!("directly at {remote}, by port prediction")
+        }
         PathKind::Direct => format!("directly at {remote}"),
         PathKind::Relay => format!("through relay {remote}"),
         PathKind::Connecting => "soon: the path is being made".into(),
         PathKind::Offline => "not at all".into(),
     }
 }
+
+/// It is direct only since a port was guessed.
+pub(crate) fn is_predicted(path: &Path) -> bool {
+    path.reason.as_deref() == Some(PORT_PREDICTION)
+}
+
+/// The code of a direct path through a port that was guessed.
+const PORT_PREDICTION: &str = "port_prediction";
 
 /// Why a path is what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +103,12 @@ impl Reason {
     /// The reason of a direct path.
     pub(crate) fn direct() -> Self {
         Self::new("direct", "packets go from address to address", None)
+    }
+
+    /// The reason of one that was found by port prediction.
+    pub(crate) fn predicted() -> Self {
+        let text = "packets go from address to address, through a port found by prediction";
+        Self::new(PORT_PREDICTION, text, None)
     }
 }
 

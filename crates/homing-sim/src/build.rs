@@ -222,6 +222,7 @@ impl World {
             dht: self.options.dht,
             gossip: self.options.gossip,
             references: ReferenceSettings::default(),
+            port_prediction: false,
         }
     }
 

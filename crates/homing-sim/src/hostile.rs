@@ -130,6 +130,7 @@ impl Hostile {
                 direct: Vec::new(),
                 relays: Vec::new(),
                 network: Measured::default(),
+                port_prediction: None,
             })
             .encode(),
             7 => {

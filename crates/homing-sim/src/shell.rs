@@ -81,6 +81,8 @@ impl World {
             Output::Heard { .. } => {}
             Output::Audit { time, fact } => self.log_fact(run, time, &fact),
             Output::AuditLog(order) => self.order_log(run, order),
+            // Its NATs are passed or not; ports are not modelled.
+            Output::Ports(_) => {}
         }
     }
 
@@ -312,6 +314,7 @@ impl World {
             Input::Command { request, .. } => (7, request.0),
             Input::Wakeup => (8, 0),
             Input::Audit(_) => (9, 0),
+            Input::Ports(_) => (10, 0),
         };
         let at = self.now();
         let describe = || format!("<- {}", shortened(input));
@@ -338,6 +341,7 @@ impl World {
             Output::Heard { record, .. } => (41, record.bytes().to_vec()),
             Output::Audit { fact, .. } => (42, homing_base::cbor::encode(fact)),
             Output::AuditLog(_) => (43, Vec::new()),
+            Output::Ports(_) => (44, Vec::new()),
         };
         let at = self.now();
         self.trace.step(at, run, kind, &bytes, || format!("-> {}", shortened(output)));

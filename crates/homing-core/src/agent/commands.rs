@@ -54,6 +54,8 @@ impl Agent {
             Command::NetworkChanged => {
                 self.try_all(now);
                 self.hurry_everything(now);
+                self.ports.on_network_changed(now.mono);
+                self.pump_ports(now);
                 Ok(Answer::Done { changed: true })
             }
             Command::Stop => self.stop(now),

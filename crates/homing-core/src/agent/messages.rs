@@ -90,6 +90,7 @@ impl Agent {
             (Message::Watch(keys), Some(peer)) => self.on_watch(now, id, peer, keys),
             (Message::Echo(token), Some(peer)) => self.on_echo(now, id, peer, token),
             (Message::Audit(bytes), Some(peer)) => self.on_audit_word(now, id, peer, &bytes),
+            (Message::Port(bytes), Some(peer)) => self.on_port_word(now, id, peer, &bytes),
             (Message::EchoReply(reply), Some(peer)) => self.on_echo_reply(now, id, peer, reply),
             (_, None)
             | (Message::Ping(_) | Message::Pong(_), _)
@@ -140,8 +141,10 @@ impl Agent {
         if self.admission.note(told.endpoint, peer, true) {
             self.outputs.push_back(Output::Admit { endpoint: told.endpoint, peer });
         }
+        let port_prediction = told.port_prediction == Some(true);
         let Candidates { endpoint, direct, relays, network, .. } = told;
-        self.candidates.insert(peer, MainDoor { endpoint, direct, relays, network });
+        let door = MainDoor { endpoint, direct, relays, network, port_prediction };
+        self.candidates.insert(peer, door);
         self.referring.peers_changed();
         self.drop_duplicates(now, peer);
     }

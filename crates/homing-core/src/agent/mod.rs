@@ -31,6 +31,7 @@ mod greeting;
 mod lookups;
 mod messages;
 mod messaging;
+mod predicting;
 mod publishing;
 mod referring;
 #[cfg(test)]
@@ -99,6 +100,7 @@ pub struct Agent {
     gossiping: Option<Box<Gossiping>>,
     messaging: Box<Messaging>,
     referring: Box<Referring>,
+    ports: Box<crate::ports::Ports>,
     waits: BTreeMap<RequestId, Wait>,
     /// What peers showed of our own word before it was known whether to believe it; `None`: it is.
     held_back: Option<BTreeMap<NodeId, TrustSync>>,
@@ -129,6 +131,7 @@ struct MainDoor {
     direct: Vec<SocketAddr>,
     relays: Vec<RelayRef>,
     network: Network,
+    port_prediction: bool,
 }
 
 impl Agent {
@@ -163,6 +166,8 @@ impl Agent {
         let messaging = Messaging::new(me, stored.messages, chance.bytes(), now);
         let seed = chance.bytes();
         let referring = Referring::new(&settings, &key, stored.references, seed, now);
+        let seed = if settings.port_prediction { chance.bytes() } else { [0; 32] };
+        let ports = Box::new(crate::ports::Ports::new(seed));
         let mut agent = Self {
             main_proof: two_doors
                 .then(|| hello::sign_proof(&key, settings.instance, settings.main)),
@@ -187,6 +192,7 @@ impl Agent {
             gossiping,
             messaging,
             referring,
+            ports,
             waits: BTreeMap::new(),
             held_back: (lost_store && joins).then(BTreeMap::new),
             last_addresses: stored.last_addresses.into_iter().collect(),
@@ -229,6 +235,7 @@ impl Agent {
             Input::Endpoint(facts) => self.on_facts(now, *facts),
             Input::Command { request, command } => self.on_command(now, request, command),
             Input::Audit(news) => self.on_log_news(now, *news),
+            Input::Ports(news) => self.on_port_news(now, news),
             Input::Wakeup => {}
         }
         if self.dirty || self.wakeup.is_some_and(|at| at <= now.mono) {
@@ -350,6 +357,7 @@ impl Agent {
         self.tend_messages(now);
         self.tend_references(now);
         self.tend_witness(now);
+        self.tend_ports(now);
         self.land_lookups(now);
         self.reconcile_goals(now);
         self.advance_waits(now);
@@ -380,6 +388,7 @@ impl Agent {
             Some(&self.messaging).filter(|_| self.active()).and_then(|m| m.deadline()),
             self.references_deadline(),
             Some(&self.witness).filter(|_| self.active()).and_then(|w| w.next_wakeup()),
+            self.ports.deadline(),
             self.goals.values().filter_map(Redial::deadline).min(),
             self.waits.values().map(|w| w.deadline()).min(),
         ];

@@ -210,6 +210,7 @@ impl Agent {
             direct: facts.direct.iter().take(DIRECT_ADDRESSES_MAX).copied().collect(),
             relays: facts.relays.iter().take(homing_base::limits::RELAYS_MAX).cloned().collect(),
             network: facts.network,
+            port_prediction: self.settings.port_prediction.then_some(true),
         };
         for id in self.links.ids_of(peer) {
             let Some(link) = self.links.link_mut(id) else { continue };

@@ -68,6 +68,8 @@ pub(crate) struct Link {
     pub mail: Bucket,
     /// Budget for what is said about references.
     pub references: Bucket,
+    /// Its packets travel through a relay, as the shell says.
+    pub relayed: bool,
     /// When the DHT last sent something over it.
     pub dht_sent: Mono,
     /// A DHT request left then, and nothing was heard since.
@@ -128,6 +130,7 @@ impl Link {
             ),
             mail: Bucket::new(now, MAIL_BURST, MAIL_PER_SECOND * 60),
             references: Bucket::new(now, REFERENCES_BURST, REFERENCES_PER_SECOND * 60),
+            relayed: false,
             dht_sent: now,
             dht_waits: None,
         }

@@ -41,6 +41,7 @@ fn settings() -> Settings {
         dht: None,
         gossip: None,
         references: Default::default(),
+        port_prediction: false,
     }
 }
 

@@ -169,6 +169,7 @@ impl Layers {
             publish_addresses: self.bool("publish_addresses"),
             services: self.list("services", parsed)?,
             congestion: self.one("transport.congestion", parsed)?,
+            port_prediction: self.bool("transport.port_prediction"),
             record_lifetime: self.one("record_lifetime", record_lifetime)?,
             log: LogConfig { level: self.one("log.level", log_level)? },
             relay: self.relay()?,

@@ -61,6 +61,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// How fast to send over a path that loses packets. Default [`Congestion::Bbr3`], by measurement.
     pub congestion: Congestion,
+    /// Guess ports where hole punching cannot help. Default `true`; it takes two that do so, and their trust.
+    pub port_prediction: bool,
     /// How long the own record lives. Default 24 h, the most it may: peers find a sleeping laptop
     /// again, and publishing at half of it costs nothing.
     pub record_lifetime: Duration,

@@ -93,6 +93,7 @@ fn status_of(shared: &Shared, peer: &PeerView, now: Now) -> PeerStatus {
 /// A path with the reason why it is what it is.
 fn explained(shared: &Shared, peer: &PeerView, now: Now, path: Path) -> Path {
     let reason = match path.kind {
+        PathKind::Direct if paths::is_predicted(&path) => Some(Reason::predicted()),
         PathKind::Direct => Some(Reason::direct()),
         _ => reason(shared, peer, now),
     };

@@ -84,7 +84,8 @@ pub(super) async fn reach(
     let mut addrs: Vec<TransportAddr> =
         relays.iter().filter_map(|r| shared.book.url(r)).map(TransportAddr::Relay).collect();
     if door == Door::Main {
-        addrs.extend(direct.iter().copied().map(TransportAddr::Ip));
+        let entries = shared.ports.entries(endpoint);
+        addrs.extend(direct.iter().copied().chain(entries).map(TransportAddr::Ip));
     }
     if addrs.is_empty() {
         return Err(DialError::NoAddress);

@@ -61,7 +61,9 @@ async fn watch(shared: Arc<Shared>, publish_direct: bool, own: Option<IpAddr>) {
         return;
     }
     loop {
-        let direct: Vec<_> = addrs.get().ip_addrs().copied().collect();
+        let mut direct: Vec<_> = addrs.get().ip_addrs().copied().collect();
+        let shown = shared.ports.shown();
+        direct.retain(|addr| !shown.contains(addr));
         let measured = report.get();
         mapping.look(&shared, measured.as_ref().and_then(|r| r.global_v4.map(SocketAddr::V4)));
         let at_home = homes.get().iter().any(RelayStatus::is_connected);

@@ -94,6 +94,19 @@ pub const SELF_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 pub const PROBE_CONNECTION_LIFE: Duration = Duration::from_secs(20);
 /// Reaching one address discovery port while asking whether the NAT mapping varies.
 pub const MAPPING_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Ticks of port prediction: ten probes each.
+pub const PROBE_TICK: Duration = Duration::from_millis(10);
+/// From one choice of a pair of ports to its repetition, while it is not answered.
+pub const SETTLE_TICK: Duration = Duration::from_millis(50);
+/// From one round of the symmetric side's sockets to the next.
+pub const UDP_OPEN_AGAIN: Duration = Duration::from_millis(700);
+/// A found pair of ports over which the peer has sent nothing for so long is not used: the stack looks after a path
+/// every 5 s and gives one up after 15 s.
+pub const FORWARDER_IDLE: Duration = Duration::from_secs(20);
+/// What may wait in a socket of a forwarder, where the system allows so much.
+pub const FORWARDER_QUEUE_BYTES: usize = 4 << 20;
+/// How long a peer's entry is offered to the stack: it probes what is new for 4 s.
+pub const SHOWN_FOR: Duration = Duration::from_secs(4);
 
 const _: () = assert!(DIAL_TIMEOUT.as_millis() < 10_000);
 const _: () = assert!(WHOIS_TIMEOUT.as_millis() + 5_000 < DIAL_TIMEOUT.as_millis());

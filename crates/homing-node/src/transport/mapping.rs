@@ -19,12 +19,8 @@ use super::relay_book::{RelayBook, bare_host};
 pub(super) async fn varies(book: &Arc<RelayBook>) -> Option<bool> {
     let socket = noq::Endpoint::client(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).ok()?;
     let client = QuicClient::new(socket.clone(), book.client_config());
-    let secure = book.configured().iter().filter(|r| r.url.starts_with("https://"));
-    let servers = secure.flat_map(|relay| {
-        let first = relay.quic_port.unwrap_or(QUIC_PORT_DEFAULT);
-        [(relay, first), (relay, first.saturating_add(1))]
-    });
-    let asked = servers.map(|(relay, port)| observed(book, &client, relay, port));
+    let servers = servers(book);
+    let asked = servers.iter().map(|(relay, port)| observed(book, &client, relay, *port));
     let answers = futures_util::future::join_all(asked).await;
     tokio::spawn(async move {
         tokio::time::timeout(CLOSE_TIMEOUT, socket.wait_idle()).await.ok();
@@ -35,7 +31,18 @@ pub(super) async fn varies(book: &Arc<RelayBook>) -> Option<bool> {
     (!others.is_empty()).then(|| others.iter().any(|other| *other != first))
 }
 
-async fn observed(
+/// The address discovery servers of the configured relays.
+pub(super) fn servers(book: &RelayBook) -> Vec<(&RelayRef, u16)> {
+    let secure = book.configured().iter().filter(|r| r.url.starts_with("https://"));
+    let both = secure.flat_map(|relay| {
+        let first = relay.quic_port.unwrap_or(QUIC_PORT_DEFAULT);
+        [(relay, first), (relay, first.saturating_add(1))]
+    });
+    both.collect()
+}
+
+/// Where one of them sees the client's socket.
+pub(super) async fn observed(
     book: &Arc<RelayBook>,
     client: &QuicClient,
     relay: &RelayRef,

@@ -1,8 +1,8 @@
 //! The transport: performs what the core decides about connections, over iroh.
 //!
 //! ```text
-//! core Output ──► Transport::{dial, send, close, admit, expel, sever}
-//! core Input  ◄── TransportEvent::Input {LinkUp, Message, Garbage, LinkDown, DialFailed, Endpoint}
+//! core Output ──► Transport::{dial, send, close, admit, expel, sever, ports}
+//! core Input  ◄── TransportEvent::Input {LinkUp, Message, Garbage, LinkDown, DialFailed, Endpoint, Ports}
 //! shell       ◄── TransportEvent::{Stream, RelayDown, RelayUp, PathChanged, NetworkChanged}
 //! ```
 //! Two ALPNs: `homing/mesh/1` (one bidirectional stream per connection, opened by the dialler, every
@@ -23,6 +23,7 @@ pub mod limits;
 mod links;
 mod mapping;
 mod path;
+mod ports;
 mod proxy;
 pub mod relay_book;
 mod self_check;
@@ -37,7 +38,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use homing_base::{IdentityKey, InstanceId, NodeId, RelayRef};
-use homing_core::io::{DialId, DialTarget, EndpointFacts, Input, LinkId};
+use homing_core::io::{DialId, DialTarget, EndpointFacts, Input, LinkId, PortOrder};
 use homing_core::message::{ByeReason, Message};
 use tokio::sync::{mpsc, watch};
 
@@ -53,6 +54,7 @@ use admission::Admission;
 use doors::Doors;
 use health::Health;
 use links::Links;
+use ports::Ports;
 use relay_book::RelayBook;
 use streams::Streams;
 use tasks::Tasks;
@@ -162,6 +164,7 @@ struct Shared {
     admission: Admission,
     links: Links,
     streams: Streams,
+    ports: Ports,
     health: Health,
     /// The self check was answered; see [`self_check`].
     reached: watch::Sender<bool>,
@@ -207,6 +210,7 @@ impl Transport {
             admission: Admission::default(),
             links: Links::default(),
             streams: Streams::default(),
+            ports: Ports::default(),
             health: Health::new(),
             reached: watch::Sender::new(false),
             facts: watch::Sender::new(facts::at_start(&doors, &config)),
@@ -264,6 +268,7 @@ impl Transport {
     /// has not closed itself ends two seconds later.
     pub fn expel(&self, endpoint: InstanceId) {
         self.shared.admission.expel(endpoint);
+        self.shared.ports.end(endpoint);
         self.shared.streams.sever(&[endpoint]);
         let shared = self.shared.clone();
         self.tasks.spawn(async move {
@@ -272,6 +277,11 @@ impl Transport {
                 shared.links.cut(endpoint);
             }
         });
+    }
+
+    /// Does something about port prediction; what comes of it is told as [`Input::Ports`].
+    pub fn ports(&self, order: PortOrder) {
+        ports::perform(&self.shared, &self.tasks, order);
     }
 
     /// Ends every application stream with these endpoints now.
@@ -307,7 +317,7 @@ impl Transport {
     #[must_use]
     pub fn path(&self, link: LinkId) -> Option<PathView> {
         let connection = self.shared.links.connection(link)?;
-        path::view(&connection, &self.shared.book)
+        path::view(&connection, &self.shared)
     }
 
     /// What is known about this node's reachability.

@@ -7,6 +7,7 @@ use homing_base::RelayRef;
 use iroh::TransportAddr;
 use iroh::endpoint::{Connection, Path};
 
+use super::Shared;
 use super::relay_book::RelayBook;
 
 /// One way to a peer.
@@ -14,6 +15,8 @@ use super::relay_book::RelayBook;
 pub enum Via {
     /// UDP between the two hosts.
     Direct(SocketAddr),
+    /// The same, through a port that was found by prediction.
+    Predicted(SocketAddr),
     /// Through a relay.
     Relay(RelayRef),
 }
@@ -34,31 +37,37 @@ pub struct PathView {
 }
 
 /// The paths of a connection; `None` while none is selected.
-pub(super) fn view(connection: &Connection, book: &RelayBook) -> Option<PathView> {
+pub(super) fn view(connection: &Connection, shared: &Shared) -> Option<PathView> {
     let paths = connection.paths();
     let used = paths.iter().find(Path::is_selected).or_else(|| paths.iter().next())?;
     let stats = used.stats();
     let others = paths.iter().filter(|p| p.id() != used.id());
     Some(PathView {
-        via: via(&used, book)?,
+        via: via(&used, shared)?,
         rtt: used.rtt(),
         bytes_sent: stats.udp_tx.bytes,
         bytes_received: stats.udp_rx.bytes,
-        others: others.filter_map(|p| Some((via(&p, book)?, p.rtt()))).collect(),
+        others: others.filter_map(|p| Some((via(&p, shared)?, p.rtt()))).collect(),
     })
 }
 
 /// The relays that a connection has paths through, in use or standing by.
 pub(super) fn relays(connection: &Connection, book: &RelayBook) -> Vec<RelayRef> {
     let paths = connection.paths();
-    let relay = |p| if let Some(Via::Relay(relay)) = via(&p, book) { Some(relay) } else { None };
+    let relay = |p: Path<'_>| match p.remote_addr() {
+        TransportAddr::Relay(url) => Some(book.relay(url)),
+        _ => None,
+    };
     paths.iter().filter_map(relay).collect()
 }
 
-fn via(path: &Path<'_>, book: &RelayBook) -> Option<Via> {
+fn via(path: &Path<'_>, shared: &Shared) -> Option<Via> {
     match path.remote_addr() {
-        TransportAddr::Ip(addr) => Some(Via::Direct(*addr)),
-        TransportAddr::Relay(url) => Some(Via::Relay(book.relay(url))),
+        TransportAddr::Ip(addr) => Some(match shared.ports.behind(*addr) {
+            Some(peer) => Via::Predicted(peer),
+            None => Via::Direct(*addr),
+        }),
+        TransportAddr::Relay(url) => Some(Via::Relay(shared.book.relay(url))),
         _ => None,
     }
 }

@@ -73,7 +73,7 @@ fn alive(connection: &Connection) -> bool {
 
 /// Ends the streams of a superseded run that leaves its farewell unanswered: who waits for them tries the new one.
 pub(super) async fn bury(shared: Arc<Shared>, old: Connection) {
-    let rtt = path::view(&old, &shared.book).map(|view| view.rtt).unwrap_or_default();
+    let rtt = path::view(&old, &shared).map(|view| view.rtt).unwrap_or_default();
     let grace = limits::FAREWELL_GRACE.max(4 * rtt);
     // An answered farewell closes the connection from here.
     if timeout(grace, old.closed()).await.is_err() {

@@ -15,7 +15,11 @@ pub(crate) fn path(path: &Path) -> String {
         PathKind::Connecting => "connecting",
         PathKind::Offline => "offline",
     };
-    format!("{kind} {remote}").trim_end().to_owned()
+    let how = match path.reason.as_deref() {
+        Some("port_prediction") => " (port prediction)",
+        _ => "",
+    };
+    format!("{kind} {remote}{how}").trim_end().to_owned()
 }
 
 /// As a sentence part of `ping`: `via relay eu-1`, `direct 203.0.113.7:41641`.

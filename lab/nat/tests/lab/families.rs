@@ -20,7 +20,7 @@ fn families(notes: &mut Notes) -> Result<()> {
     let (first, second) = (seat(V6, "only6")?, seat(V6, "only6b")?);
     let (both, old) = (seat(Both, "both")?, seat(V4, "only4")?);
     for (a, b, v6) in [(&first, &second, true), (&first, &both, true), (&both, &old, false)] {
-        let text = goes_direct(a, b)?;
+        let text = goes_direct(a, b, "direct")?;
         let remote = remote(a, b)?;
         notes.add(format!("{} × {}: {text}, at {remote}", a.agent.name(), b.agent.name()));
         ensure!(remote.starts_with('[') == v6, "the wrong family: {remote}");

@@ -10,6 +10,7 @@ mod harness;
 mod matrix;
 mod moves;
 mod pairs;
+mod ports;
 #[path = "../../../../crates/homing-registry/tests/storage/postgres_cluster.rs"]
 mod postgres_cluster;
 mod programs;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         flavours::SCENARIOS,
         pairs::SCENARIOS,
         matrix::SCENARIOS,
+        ports::SCENARIOS,
         families::SCENARIOS,
         moves::SCENARIOS,
         relays::SCENARIOS,

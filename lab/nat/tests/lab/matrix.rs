@@ -1,5 +1,5 @@
-//! Every kind of place with every kind of place: 28 pairs. All connect; whoever can go direct without
-//! guessing ports does; everybody else says why not, the same from both ends.
+//! Every kind of place with every kind of place: 28 pairs. All connect; whoever can go direct does, 4 of them by
+//! guessing ports; everybody else says why not, the same from both ends.
 
 use std::time::{Duration, Instant};
 
@@ -41,12 +41,12 @@ fn matrix(notes: &mut Notes) -> Result<()> {
     for (a, first) in here.iter().zip(PLACES) {
         for (b, second) in there.iter().zip(PLACES).skip_while(|(_, place)| place.0 != first.0) {
             let reasons = reasons(first.1, second.1);
-            if reasons != ["direct"; 2] {
+            if reasons[0] != reasons[1] || !DIRECT.contains(&reasons[0]) {
                 introduce(&a.agent, &b.agent)?;
                 relayed.push((a, b, reasons));
                 continue;
             }
-            match goes_direct(a, b) {
+            match goes_direct(a, b, reasons[0]) {
                 Ok(text) => notes.add(format!("{} {text}", pair(a, b))),
                 Err(error) => wrong.push(format!("{}: {error:#}", pair(a, b))),
             }
@@ -57,6 +57,9 @@ fn matrix(notes: &mut Notes) -> Result<()> {
     Ok(())
 }
 
+/// The codes of a direct path.
+const DIRECT: [&str; 2] = ["direct", crate::ports::CODE];
+
 fn seats(world: &World, suffix: &str) -> Result<Vec<Seat>> {
     PLACES.iter().map(|(name, place)| world.running(*place, &format!("{name}{suffix}"))).collect()
 }
@@ -65,7 +68,8 @@ fn pair(a: &Seat, b: &Seat) -> String {
     format!("{:>8} × {:<9}", a.agent.name(), b.agent.name())
 }
 
-/// The code that each of the two must name, and `direct` where the theory of RFC 4787 has a path.
+/// The code that each of the two must name, `direct` where the theory of RFC 4787 has a path, and prediction's where
+/// one of the two ports is known.
 fn reasons(here: Place, there: Place) -> [&'static str; 2] {
     let blocked = |place| place == Behind(UdpBlocked);
     let symmetric = |place| matches!(place, Behind(Symmetric) | Carrier(Symmetric));
@@ -76,21 +80,21 @@ fn reasons(here: Place, there: Place) -> [&'static str; 2] {
         (true, ..) => ["udp_blocked_local", "udp_blocked_remote"],
         (_, true, ..) => ["udp_blocked_remote", "udp_blocked_local"],
         (_, _, true, true) => ["symmetric_nat_both"; 2],
-        (_, _, true, _) if !open(there) => ["symmetric_nat_local", "symmetric_nat_remote"],
-        (_, _, _, true) if !open(here) => ["symmetric_nat_remote", "symmetric_nat_local"],
+        (_, _, true, _) if !open(there) => [crate::ports::CODE; 2],
+        (_, _, _, true) if !open(here) => [crate::ports::CODE; 2],
         _ => ["direct"; 2],
     }
 }
 
 /// Introduces the two; the time counts from the approval on, two commands included.
-pub(crate) fn goes_direct(a: &Seat, b: &Seat) -> Result<String> {
+pub(crate) fn goes_direct(a: &Seat, b: &Seat, code: &str) -> Result<String> {
     let approved = introduce(&a.agent, &b.agent)?;
     let report = ping_until_direct(&a.agent, b.agent.name(), DIRECT_LIMIT)?;
     let took = approved.elapsed();
     ensure!(report["direct_after_ms"].is_number(), "not direct within {DIRECT_LIMIT:?}: {report}");
-    ensure!(report["path"]["reason"] == "direct", "the ping's path: {}", report["path"]);
+    ensure!(report["path"]["reason"] == code, "the ping's path: {}", report["path"]);
     // The other end may see its first packet a moment later.
-    agree(a, b, "direct", ["direct"; 2])?;
+    agree(a, b, "direct", [code; 2])?;
     Ok(format!("direct {} after the approval", ms(took)))
 }
 
@@ -136,7 +140,7 @@ fn agree(a: &Seat, b: &Seat, kind: &str, codes: [&str; 2]) -> Result<()> {
     }
 }
 
-fn both_say(a: &Seat, b: &Seat, kind: &str, codes: [&str; 2]) -> Result<()> {
+pub(crate) fn both_say(a: &Seat, b: &Seat, kind: &str, codes: [&str; 2]) -> Result<()> {
     says(a, b, kind, codes[0])?;
     says(b, a, kind, codes[1])
 }

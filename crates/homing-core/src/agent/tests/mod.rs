@@ -7,4 +7,5 @@ mod handshakes;
 mod instances;
 mod links;
 mod lookups;
+mod predicting;
 mod world;

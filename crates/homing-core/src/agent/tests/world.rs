@@ -87,6 +87,7 @@ pub(super) fn settings(n: u8, run: u64) -> Settings {
         dht: None,
         gossip: None,
         references: Default::default(),
+        port_prediction: false,
     }
 }
 
@@ -251,6 +252,7 @@ impl World {
             }
             Output::Close { link, .. } => self.cut(link),
             Output::Heard { .. } | Output::Audit { .. } | Output::AuditLog(_) => {}
+            Output::Ports(_) => {}
             Output::Reply { request, answer } => {
                 let twice = self.replies.insert(request.0, answer);
                 assert!(twice.is_none(), "a command was answered twice");
