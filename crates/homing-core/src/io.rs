@@ -32,7 +32,7 @@ pub use messages::{
     MessageWrite, MessagesView, Outgoing, OutgoingState, Parcel, Seen, StoredMessages,
     Subscription, Verdict,
 };
-pub use ports::{PortNews, PortOrder};
+pub use ports::{PortCounts, PortNews, PortOrder};
 pub use references::{
     Keep, KnownReference, OwnReference, ReferenceCommand, ReferenceEvent, ReferenceKey,
     ReferenceResolution, ReferenceSettings, ReferenceView, ReferenceWrite, StoredReferences,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use homing_base::statement::SignedStatement;
 use homing_base::{InstanceId, Mono, Name, NodeId, Record, Wall};
 
-pub use crate::io::{Convergence, DhtContactView, DhtView, GossipView};
+pub use crate::io::{Convergence, DhtContactView, DhtView, GossipView, PortCounts};
 use crate::io::{Door, LinkId, TrustState};
 use crate::message::Network;
 
@@ -113,5 +113,5 @@ pub struct Counters {
     /// Messages about references beyond a link's budget.
     pub references_shed: u64,
     /// Port prediction.
-    pub ports: crate::ports::PortCounts,
+    pub ports: PortCounts,
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use homing_base::InstanceId;
 
 use super::LinkId;
+pub use crate::ports::PortCounts;
 
 /// What the core asks of the shell about port prediction.
 #[derive(Clone, PartialEq, Eq)]

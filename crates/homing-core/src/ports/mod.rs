@@ -31,6 +31,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use homing_base::{InstanceId, Mono, NodeId};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
 
 use crate::io::{PortNews, PortOrder};
 use limits::{
@@ -125,7 +127,7 @@ pub(crate) struct Ports {
     recent: VecDeque<(Mono, NodeId)>,
     out: VecDeque<PortsOutput>,
     counts: PortCounts,
-    chance: crate::chance::Chance,
+    chance: ChaCha8Rng,
 }
 
 impl Ports {
@@ -139,7 +141,7 @@ impl Ports {
             recent: VecDeque::new(),
             out: VecDeque::new(),
             counts: PortCounts::default(),
-            chance: crate::chance::Chance::new(seed),
+            chance: ChaCha8Rng::from_seed(seed),
         }
     }
 
@@ -233,7 +235,7 @@ impl Ports {
 
     /// The easy side begins.
     fn begin(&mut self, now: Mono, peer: NodeId) {
-        let id = self.chance.token();
+        let id = self.chance.next_u64();
         if self.count(now, id, peer, PREPARE_MAX) {
             self.out.push_back(PortsOutput::Order(PortOrder::Measure { attempt: id }));
         }

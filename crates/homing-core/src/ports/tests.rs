@@ -1,3 +1,5 @@
+//! Attempts from either side, one rule at a time.
+
 use super::*;
 
 const IP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);

@@ -105,7 +105,7 @@ fn send(from: &Seat, to: &Seat) -> Result<Duration> {
 
 /// Once trust ends, not a packet passes between the two places.
 fn revoked(a: &Seat, b: &Seat) -> Result<()> {
-    a.agent.json(&["revoke", "agent-b"])?;
+    a.agent.json(&["trust", "revoke", "agent-b", "--yes"])?;
     // What the core has not closed itself, the transport closes two seconds later.
     thread::sleep(Duration::from_secs(3));
     count(&b.host, outside(a)?)?;

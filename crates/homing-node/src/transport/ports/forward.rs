@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use noq::udp::{RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::probe::{Kind, Probes};
 use crate::identity_file::random_seed;
@@ -74,16 +74,9 @@ impl Forwarder {
 
     async fn inward(&self) -> io::Result<()> {
         let mut buffer = vec![0; BUFFER_BYTES];
-        let mut until = Instant::now() + IDLE;
         loop {
-            let Ok(meta) = timeout_at(until, self.punched.recv(&mut buffer)).await else {
-                return Ok(());
-            };
+            let Ok(meta) = timeout(IDLE, self.heard(&mut buffer)).await else { return Ok(()) };
             let meta = meta?;
-            if meta.addr != self.peer {
-                continue;
-            }
-            until = Instant::now() + IDLE;
             match self.probes.read(&buffer[..meta.len]) {
                 // Our answer was lost.
                 Some(Kind::Settle) => {
@@ -92,6 +85,16 @@ impl Forwarder {
                 }
                 Some(_) => {}
                 None => self.entry.send(self.door, &meta, &buffer[..meta.len]).await?,
+            }
+        }
+    }
+
+    /// The next packets of the peer.
+    async fn heard(&self, buffer: &mut [u8]) -> io::Result<RecvMeta> {
+        loop {
+            let meta = self.punched.recv(buffer).await?;
+            if meta.addr == self.peer {
+                return Ok(meta);
             }
         }
     }
