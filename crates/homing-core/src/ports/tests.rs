@@ -231,7 +231,7 @@ fn words_are_read_back_and_bounded() {
             assert!(Word::decode(&bytes[..i]).is_err(), "cut short");
         }
     }
-    assert!(Word::decode(&vec![0; wire::WORD_BYTES_MAX + 1]).is_err());
+    assert!(Word::decode(&[0; wire::WORD_BYTES_MAX + 1]).is_err());
 }
 
 #[test]

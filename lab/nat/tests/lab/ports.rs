@@ -119,8 +119,8 @@ fn count(host: &Host, other: Ipv4Addr) -> Result<()> {
     let rules = format!(
         "table ip watch {{
   counter seen {{}}
-  chain arriving {{ type filter hook prerouting priority raw; policy accept; ip saddr {other} counter name seen }}
-  chain leaving {{ type filter hook output priority raw; policy accept; ip daddr {other} counter name seen }}
+  chain arriving {{ type filter hook prerouting priority raw; policy accept; ip saddr {other} counter name seen; }}
+  chain leaving {{ type filter hook output priority raw; policy accept; ip daddr {other} counter name seen; }}
 }}
 "
     );
