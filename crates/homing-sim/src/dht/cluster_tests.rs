@@ -79,7 +79,7 @@ fn a_tenth_of_liars_forges_nothing_and_captures_no_lookup() {
 fn a_network_chooses_clusters_by_the_churn_it_measures() {
     let fleet = |median_session_seconds| {
         let scenario = format!(
-            "nodes = 200\nauto = true\nmedian_session_seconds = {median_session_seconds}\n\
+            "nodes = 120\nauto = true\nmedian_session_seconds = {median_session_seconds}\n\
              churn_seconds = 3000\nlookups_per_node_second = 0.005\n[churn]\nmodel = \"exponential\""
         );
         let m = play(&Scenario::parse(&scenario, &[]).expect("a scenario"), SEED);

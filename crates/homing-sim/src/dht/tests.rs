@@ -164,7 +164,7 @@ fn two_halves_that_met_again_find_what_both_stored_meanwhile() {
 #[test]
 fn what_the_first_nodes_stored_is_found_when_the_network_has_grown_a_thousandfold() {
     let text = "nodes = 2000\njoin_per_second = 250\nsettle_seconds = 60\nchurn_seconds = 60\nchurn_warmup_seconds = 60\n\
-         median_session_seconds = 1e6\nlookups_per_node_second = 0.01";
+         median_session_seconds = 1e6\nlookups_per_node_second = 0.01\n[churn]\nmodel = \"exponential\"";
     let m = play(&scenario(text), SEED);
     let records = m.churn_placement.expect("asked for");
     assert!(records.records == 2_000 && records.placed_min >= 15, "{records:?}");
