@@ -106,7 +106,7 @@ impl<V: Mint> Play<'_, V> {
         let Some(dht) = self.world.oldest().and_then(|node| node.dht.as_ref()) else { return };
         let (size, session) = (dht.estimates().size(), dht.estimates().session());
         let measured = setting::Measured { size, session, deaths: dht.stats().evicted };
-        let (current, now) = (self.world.mode(), self.world.now().mono);
+        let (current, now) = (self.world.nature.config.mode, self.world.now().mono);
         if let Some(mode) = self.advisor.observe(&measured, current, now) {
             self.measured.choices.push(Choice {
                 at_s: now.since(Mono::default()).as_secs_f64(),

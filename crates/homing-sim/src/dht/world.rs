@@ -109,7 +109,7 @@ pub struct Ended<V> {
 
 /// A world.
 pub struct World<V: Mint> {
-    nature: Nature,
+    pub(super) nature: Nature,
     chance: ChaCha8Rng,
     queue: Wheel<Event<V>>,
     now: Mono,
@@ -308,12 +308,6 @@ impl<V: Mint> World<V> {
         for dht in self.nodes.iter_mut().filter_map(|n| n.dht.as_mut()) {
             dht.set_recovery(recovery);
         }
-    }
-
-    /// The mode that nodes are born with.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        self.nature.config.mode
     }
 
     /// The living node that was born first.
