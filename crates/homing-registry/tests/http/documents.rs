@@ -87,7 +87,9 @@ async fn a_fuzzer_that_reads_the_document_finds_nothing_undocumented() {
         command
             .args(["run", &url, "--checks", checks, "--seed", "20261121"])
             .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "40"])
-            .args(["--workers", "2", "--request-timeout", "20", "--no-color"])
+            // One thread: CPython 3.11 counts the depth of `ast.parse` for all threads together and fails when two
+            // parse at once (python/cpython issue 106905).
+            .args(["--workers", "1", "--request-timeout", "20", "--no-color"])
             .args(["--exclude-path", "/v1/events", "--generation-database", "none"])
             .args(["--suppress-health-check", "all"])
             .env("SCHEMATHESIS_HOOKS", "fuzzer_hooks")
