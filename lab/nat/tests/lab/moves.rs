@@ -88,13 +88,14 @@ fn address_change(notes: &mut Notes) -> Result<()> {
     let (a, mut b) = world.pair(Behind(PortRestricted), Behind(PortRestricted))?;
     until_direct(&a.agent, "agent-b", Duration::from_secs(8))?;
     let mut pings = Pings::start(&a.agent, "agent-b")?;
-    let second = Duration::from_secs(1);
-    gap(notes, &mut pings, "new address in the same network", second, || b.host.readdress())?;
-    gap(notes, &mut pings, "another network", second, || b.host.move_to(other.lan()))?;
-    gap(notes, &mut pings, "public network", second, || b.host.move_to(world.lab.public()))?;
-    gap(notes, &mut pings, "new address, public", second, || b.host.readdress())?;
+    // One of 170 took 1.6 s, all others less than 0.9 s.
+    let bound = Duration::from_secs(2);
+    gap(notes, &mut pings, "new address in the same network", bound, || b.host.readdress())?;
+    gap(notes, &mut pings, "another network", bound, || b.host.move_to(other.lan()))?;
+    gap(notes, &mut pings, "public network", bound, || b.host.move_to(world.lab.public()))?;
+    gap(notes, &mut pings, "new address, public", bound, || b.host.readdress())?;
     let router = &mut b.routers[0];
-    gap(notes, &mut pings, "back", second, || b.host.move_to(router.lan()))?;
+    gap(notes, &mut pings, "back", bound, || b.host.move_to(router.lan()))?;
     // Nobody tells the host: only silence does, and its relay connections are lost as well.
     let silence = Duration::from_secs(6);
     gap(notes, &mut pings, "NAT rebinding, nobody is told", silence, || router.rebind())
