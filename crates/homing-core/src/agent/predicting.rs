@@ -26,8 +26,7 @@ impl Agent {
 
     pub(super) fn on_port_word(&mut self, now: Now, id: LinkId, peer: NodeId, bytes: &[u8]) {
         let Ok(word) = Word::decode(bytes) else { return self.on_garbage(now, id) };
-        let pairs = self.port_pairs(now);
-        self.ports.tend(now.mono, pairs);
+        self.tend_ports(now);
         if self.active() && self.trust.is_mutual(now, peer) {
             self.ports.on_word(now.mono, peer, word);
         }

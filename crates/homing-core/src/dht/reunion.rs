@@ -59,8 +59,8 @@ impl<P: Place, V: Value> Dht<P, V> {
 
     /// One of the lost is back, or a stranger answered. If many are with it, they are found through it.
     pub(super) fn on_found_again(&mut self, from: &Contact<P>, named: Vec<Contact<P>>, now: Now) {
-        if self.lost.iter().any(|c| c.id == from.id) {
-            self.lost.retain(|c| c.id != from.id);
+        if let Some(at) = self.lost.iter().position(|c| c.id == from.id) {
+            self.lost.remove(at);
             self.doubted.clear();
         }
         let near = |id| self.table.is_sibling(id) && self.table.entry(id).is_none();

@@ -69,8 +69,11 @@ impl Advisor {
     /// What is measured while the network is in a mode. `Some`: it is time to choose this one.
     pub fn observe(&mut self, measured: &Measured, current: Mode, now: Mono) -> Option<Mode> {
         let wanted = wanted(measured, current);
+        if wanted == current {
+            self.leaning = None;
+            return None;
+        }
         let since = match self.leaning {
-            _ if wanted == current => return self.rest(),
             Some((mode, since)) if mode == wanted => since,
             _ => now,
         };
@@ -80,11 +83,6 @@ impl Advisor {
         }
         self.leaning = None;
         Some(wanted)
-    }
-
-    fn rest(&mut self) -> Option<Mode> {
-        self.leaning = None;
-        None
     }
 }
 

@@ -54,8 +54,12 @@ pub(super) async fn measure(book: &Arc<RelayBook>) -> Option<(UdpSocket, SocketA
 }
 
 /// The side whose port is known: knocks at random ports until one of the other's sockets answers.
-pub(super) async fn knock(socket: UdpSocket, secret: &[u8; 32], ip: Ipv4Addr) -> Option<Found> {
-    let probes = Probes::new(secret);
+pub(super) async fn knock(
+    socket: UdpSocket,
+    probes: &Probes,
+    secret: &[u8; 32],
+    ip: Ipv4Addr,
+) -> Option<Found> {
     let mut targets = Targets { secret, ip, next: 0 };
     let mut tick = ticking(PROBE_TICK);
     let mut settle = ticking(SETTLE_TICK);

@@ -89,9 +89,11 @@ pub(super) fn perform(shared: &Arc<Shared>, tasks: &Tasks, order: PortOrder) {
         PortOrder::Measure { attempt } => tasks.spawn(measure(shared.clone(), attempt)),
         PortOrder::Knock { attempt, endpoint, secret, ip } => {
             let measured = shared.ports.inner().measured.take_if(|(id, _)| *id == attempt);
-            let job =
-                Job { shared: shared.clone(), attempt, endpoint, probes: Probes::new(&secret) };
-            tasks.spawn(job.run(async move { attempt::knock(measured?.1, &secret, ip).await }));
+            let probes = Probes::new(&secret);
+            let job = Job { shared: shared.clone(), attempt, endpoint, probes: probes.clone() };
+            let knock =
+                async move { attempt::knock(measured?.1, &probes, &secret, ip).await };
+            tasks.spawn(job.run(knock));
         }
         PortOrder::Fan { attempt, endpoint, secret, at } => {
             let probes = Probes::new(&secret);
