@@ -22,11 +22,13 @@ pub const SILENCE_GRACE: Duration = Duration::from_millis(1_200);
 /// How long a link may leave a probe unanswered after our own network changed, until another is dialled beside it: a change
 /// must cost less than a second. Three round trips of the link, where that is more.
 pub const TRIAL: Duration = Duration::from_millis(250);
+/// The longest that three round trips may make of it: a link too many costs less than a silence.
+pub const TRIAL_MAX: Duration = Duration::from_secs(1);
 /// Links that came up within so long were dialled from both sides at once.
 pub const CROSSING: Duration = Duration::from_secs(2);
 /// Silence of either of two links that makes both worth keeping for a while: shorter than [`TRIAL`],
 /// since who dials beside a link has heard nothing over it for so long.
-pub const SILENCE_DOUBT: Duration = Duration::from_millis(300);
+pub const SILENCE_DOUBT: Duration = Duration::from_millis(200);
 /// Liveness probes of one agent per second, whatever the number of links.
 pub const PROBES_PER_SECOND_MAX: u64 = 64;
 /// A wakeup later than this means that we slept, not that the peers did.
@@ -193,6 +195,7 @@ pub const ECHO_AFTER_REFUSAL: Duration = Duration::from_millis(150);
 pub const ECHO_REFUSALS_MAX: u32 = 6;
 
 const _: () = assert!(LINKS_UNPROVEN_MAX < LINKS_MAX && LINKS_STRANGERS_MAX < LINKS_MAX);
+const _: () = assert!(SILENCE_DOUBT.as_millis() < TRIAL.as_millis());
 const _: () = assert!(RECORDS_CACHED_MAX < RECORDS_PRIVATE_MAX);
 const _: () = assert!(DHT_LINKS_MAX + DHT_LINKS_INBOUND_MAX + LINKS_STRANGERS_MAX < LINKS_MAX);
 const _: () = assert!(DHT_DIALS_MAX <= DHT_CALLS_MAX && DHT_DIALS_MAX <= DHT_DIALS_OPEN_MAX);

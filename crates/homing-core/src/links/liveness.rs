@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use homing_base::Mono;
 
-use crate::limits::{PROBES_PER_SECOND_MAX, SILENCE_GRACE, SILENCE_PROBE, TRIAL};
+use crate::limits::{PROBES_PER_SECOND_MAX, SILENCE_GRACE, SILENCE_PROBE, TRIAL, TRIAL_MAX};
 
 /// What is known about one link's life.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,8 @@ pub(crate) struct Pulse {
     since: Mono,
     probe: Option<(u64, Mono)>,
     trial: Option<Trial>,
-    /// The last round trip of a probe.
+    /// The last round trip of a probe, but for those of trials: what waits behind packets that were lost with the old
+    /// path says nothing about the new one, and the next trial would be the longer for it.
     pub rtt: Option<Duration>,
 }
 
@@ -79,9 +80,10 @@ impl Pulse {
         if let Some((expected, sent)) = self.probe
             && expected == token
         {
-            self.rtt = Some(now.since(sent));
+            if self.trial.take().is_none() {
+                self.rtt = Some(now.since(sent));
+            }
             self.probe = None;
-            self.trial = None;
         }
     }
 
@@ -93,11 +95,11 @@ impl Pulse {
     }
 
     /// Our own network changed: the link must show soon that it still carries. A link with long
-    /// round trips gets three of them. A second word of the same change prolongs nothing.
+    /// round trips gets three of them, up to [`TRIAL_MAX`]. A second word of the same change prolongs nothing.
     pub(crate) fn put_on_trial(&mut self, now: Mono) {
         if self.trial.is_none() {
             self.forgive(now);
-            let patience = TRIAL.max(self.rtt.unwrap_or_default() * 3);
+            let patience = (self.rtt.unwrap_or_default() * 3).clamp(TRIAL, TRIAL_MAX);
             self.trial = Some(Trial { began: now, patience, doubted: false });
         }
     }

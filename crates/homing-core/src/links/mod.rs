@@ -243,12 +243,12 @@ impl Links {
         self.iter().filter(|l| l.proven.is_none() && l.dial.is_none()).count()
     }
 
-    /// The link to talk to a peer over: main door first, brief ones last, then the one
+    /// The link to talk to a peer over: doubted ones last, then brief ones; main door first, then the one
     /// heard last.
     pub(crate) fn best(&self, peer: NodeId, main_there: Option<InstanceId>) -> Option<&Link> {
         self.of(peer).max_by_key(|l| {
             let main = l.main_here && main_there == Some(l.remote);
-            (main, !l.brief, l.is_confirmed(), l.pulse.heard, l.id)
+            (!l.pulse.is_doubted(), main, !l.brief, l.is_confirmed(), l.pulse.heard, l.id)
         })
     }
 }

@@ -9,7 +9,7 @@ use super::duplicates::redundant;
 use super::liveness::{Pulse, Verdict, probe_after};
 use super::rate::Bucket;
 use super::redial::{Redial, backoff};
-use super::{Link, Proven, hello};
+use super::{Link, Links, Proven, hello};
 use crate::io::{DialId, DialTarget, Door, LinkId, LinkUp};
 use crate::limits::{DRAIN, PROBES_PER_SECOND_MAX, REDIAL_MAX};
 
@@ -63,10 +63,26 @@ fn after_a_move_a_link_must_answer_sooner() {
     pulse.on_pong(at(700), 7);
     assert!(!pulse.is_doubted());
 
-    pulse.rtt = Some(Duration::from_millis(400));
+    pulse.rtt = Some(Duration::from_millis(300));
     pulse.put_on_trial(at(1_000));
-    assert_eq!(pulse.verdict(at(2_199), 1), Verdict::Probe, "three long round trips");
-    assert_eq!(pulse.verdict(at(2_200), 1), Verdict::Doubt);
+    assert_eq!(pulse.verdict(at(1_899), 1), Verdict::Probe, "three long round trips");
+    assert_eq!(pulse.verdict(at(1_900), 1), Verdict::Doubt);
+    pulse.rtt = Some(Duration::from_secs(5));
+    pulse.forgive(at(2_000));
+    pulse.put_on_trial(at(2_000));
+    assert_eq!(pulse.verdict(at(3_000), 1), Verdict::Doubt, "but a second at most");
+}
+
+#[test]
+fn a_slow_move_does_not_make_the_next_one_slower() {
+    let mut pulse = Pulse::new(at(0));
+    pulse.put_on_trial(at(100));
+    pulse.on_probe(at(100), 7);
+    pulse.on_pong(at(530), 7);
+    assert_eq!(pulse.rtt, None, "it waited behind what was lost with the old path");
+    pulse.on_heard(at(5_000));
+    pulse.put_on_trial(at(5_000));
+    assert_eq!(pulse.verdict(at(5_250), 1), Verdict::Doubt);
 }
 
 #[test]
@@ -128,6 +144,24 @@ fn a_silent_winner_wins_nothing_yet() {
     mine.pulse.put_on_trial(at(0));
     mine.pulse.doubt();
     assert!(redundant(at(1), &[&mine, &theirs], peer(1), peer(2), None).is_empty());
+}
+
+#[test]
+fn a_link_that_is_doubted_is_not_talked_over_while_there_is_another() {
+    let (mut front, mut main) = (link(10, Some(1), 7), link(11, None, 8));
+    front.main_here = false;
+    main.pulse.put_on_trial(at(0));
+    let mut links = Links::default();
+    for one in [front, main] {
+        let proven = one.proven.expect("by `link`");
+        let id = one.id;
+        links.insert(one);
+        links.prove(id, proven);
+    }
+    let best = |links: &Links| links.best(peer(2), Some(endpoint(8))).map(|l| l.id);
+    assert_eq!(best(&links), Some(LinkId(11)), "main door first");
+    links.link_mut(LinkId(11)).expect("put in").pulse.doubt();
+    assert_eq!(best(&links), Some(LinkId(10)));
 }
 
 #[test]
