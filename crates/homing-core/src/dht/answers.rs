@@ -52,7 +52,8 @@ impl<P: Place, V: Value> Dht<P, V> {
             (_, Purpose::Copy { lookup, .. }) => self.on_copied(lookup, None, now),
             (Body::Siblings { contacts, doubted, session_s, leaf }, Purpose::Exchange) => {
                 self.hear_leaf(&from, leaf, now);
-                self.on_siblings(capped(contacts), &doubted, session_s);
+                self.estimates.hear(from.id, session_s);
+                self.on_siblings(capped(contacts), &doubted);
             }
             (Body::Wanted { digests }, Purpose::Offer) => self.on_wanted(&from, &digests, now),
             (_, Purpose::Step { lookup, .. }) => {
@@ -81,8 +82,7 @@ impl<P: Place, V: Value> Dht<P, V> {
         }
     }
 
-    fn on_siblings(&mut self, contacts: Vec<Contact<P>>, doubted: &[u64], session_s: u32) {
-        self.estimates.hear(session_s);
+    fn on_siblings(&mut self, contacts: Vec<Contact<P>>, doubted: &[u64]) {
         for contact in contacts {
             self.hear_of(&contact);
         }

@@ -2,14 +2,14 @@
 //!
 //! Session: maximum likelihood for exponential lifetimes with censoring, `λ = (1 + D) / (3600 s + E)`, D
 //! contacts found dead, E contact-seconds observed, both halved every 30 min; the median of our own
-//! and the siblings' values counts, so that one liar moves nothing.
+//! and the siblings' values counts, the last word of each, so that one liar moves nothing however often it speaks.
 //!
 //! Size: the i-th closest of N random IDs lies at i/N of the space; each finished lookup and our own
 //! leafset give one sample, their median counts.
 
 use std::time::Duration;
 
-use homing_base::Mono;
+use homing_base::{Mono, NodeId};
 
 const PRIOR_S: f64 = 3_600.0;
 const HALF_LIFE_S: f64 = 1_800.0;
@@ -23,7 +23,8 @@ pub struct Estimates {
     deaths: f64,
     exposure_s: f64,
     at: Mono,
-    heard_s: Vec<u32>,
+    /// The last word of each sibling, the latest last.
+    heard_s: Vec<(NodeId, u32)>,
     sizes: Vec<f32>,
     next: usize,
     median_size: f64,
@@ -52,11 +53,12 @@ impl Estimates {
     }
 
     /// A sibling told its estimate.
-    pub fn hear(&mut self, session_s: u32) {
+    pub fn hear(&mut self, from: NodeId, session_s: u32) {
+        self.heard_s.retain(|(who, _)| *who != from);
         if self.heard_s.len() == SAMPLES {
             self.heard_s.remove(0);
         }
-        self.heard_s.push(session_s);
+        self.heard_s.push((from, session_s));
     }
 
     /// Our own estimate of the mean session.
@@ -70,7 +72,7 @@ impl Estimates {
     #[must_use]
     pub fn session(&self) -> Duration {
         let own = u32::try_from(self.own_session().as_secs()).unwrap_or(u32::MAX);
-        let mut all = self.heard_s.clone();
+        let mut all: Vec<u32> = self.heard_s.iter().map(|(_, session_s)| *session_s).collect();
         all.push(own);
         all.sort_unstable();
         Duration::from_secs(u64::from(all[all.len() / 2])).clamp(SESSION_MIN, SESSION_MAX)

@@ -40,7 +40,7 @@ impl<P: Place, V: Value> Dht<P, V> {
             }
             Body::Exchange { known, fresh, session_s, leaf } => {
                 if self.table.entry(&from.id).is_some() {
-                    self.estimates.hear(session_s);
+                    self.estimates.hear(from.id, session_s);
                     self.hear_leaf(&from, leaf, now);
                 }
                 self.compare_siblings(&from, &known, fresh, leaf, now)

@@ -33,10 +33,10 @@ fn a_peer_is_slowed_down_after_its_burst_and_others_are_not() {
 #[test]
 fn one_lying_sibling_does_not_move_the_estimate_of_sessions() {
     let mut estimates = Estimates::new(Mono(0));
-    for _ in 0..6 {
-        estimates.hear(3_000);
+    for honest in 2..8 {
+        estimates.hear(id(honest), 3_000);
     }
-    estimates.hear(1);
+    (0..1_000).for_each(|_| estimates.hear(id(1), 1));
     assert_eq!(estimates.session(), Duration::from_secs(3_000));
 }
 
