@@ -77,7 +77,7 @@ pub struct Dht<P: Place, V: Value> {
     table: Table<P>,
     values: Values<V>,
     own: Vec<(Slot, V)>,
-    /// Nodes in the network when they were last stored.
+    /// Nodes in the network when the one of them was stored that has waited the longest for it to grow.
     own_among: f64,
     rates: Rates,
     rtt: Rtt,
@@ -237,8 +237,9 @@ impl<P: Place, V: Value> Dht<P, V> {
             DhtCommand::Put { slot, value, keep } => {
                 if keep {
                     self.own.retain(|(s, _)| *s != slot);
+                    let others = if self.own.is_empty() { f64::INFINITY } else { self.own_among };
+                    self.own_among = others.min(self.size());
                     self.own.push((slot, value.clone()));
-                    self.own_among = self.size();
                 }
                 self.put(Some(id), slot, value, Class::Command, now);
             }

@@ -495,8 +495,6 @@ impl<P: Place, V: Value> Dht<P, V> {
         }
     }
 
-    /// Own values always; held values that nobody stored or offered for a whole interval, if we are
-    /// the closest node we know.
     /// Nodes in the network, as far as the table and the estimate tell.
     pub(super) fn size(&self) -> f64 {
         let known = self.table.len() as f64 + 1.0;
@@ -511,6 +509,8 @@ impl<P: Place, V: Value> Dht<P, V> {
         }
     }
 
+    /// Own values always; held values that nobody stored or offered for a whole interval, if we are
+    /// the closest node we know.
     fn republish(&mut self, now: Now) {
         self.own_among = self.size();
         for (slot, value) in self.own.clone() {

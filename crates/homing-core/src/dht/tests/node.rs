@@ -349,3 +349,19 @@ fn settings_that_no_node_can_run_with_are_named() {
         assert!(bad.check().is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn what_is_stored_often_does_not_keep_the_rest_from_following_growth() {
+    let mut dht = joined(1, 2..8);
+    let put = |dht: &mut RealDht, n: u16| {
+        let value = record(n, 1, at(1));
+        let command = DhtCommand::Put { slot: Slot::agent(id(n)), value, keep: true };
+        dht.handle(at(1), DhtInput::Command { id: CommandId(n.into()), command });
+    };
+    put(&mut dht, 1);
+    let small = dht.size();
+    (0..15).for_each(|_| dht.estimates.sample_size(2, 0.001));
+    put(&mut dht, 2);
+    assert!(dht.size() > 100.0 * small);
+    assert!(dht.own_among <= small, "the first value still lies among {small} nodes");
+}
