@@ -59,6 +59,12 @@ impl Scope {
             Scope::Only(services) => services.contains(service),
         }
     }
+
+    /// Whether `service` is open to whoever was granted this: inside it, or for all who are trusted.
+    #[must_use]
+    pub fn admits(&self, service: &Service) -> bool {
+        service.is_for_all_trusted() || self.covers(service)
+    }
 }
 
 impl fmt::Display for Scope {

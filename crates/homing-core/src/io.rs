@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use homing_base::statement::SignedStatement;
-use homing_base::{InstanceId, Name, NodeId, Record, RelayRef, Seq, Service, Wall};
+use homing_base::{InstanceId, Name, NodeId, Record, RelayRef, Scope, Seq, Service, Wall};
 
 use crate::audit::Fact;
 use crate::audit::witness::{Fork, Held, WitnessWrite};
@@ -201,6 +201,14 @@ pub enum Output {
     Sever {
         /// Whose.
         peer: NodeId,
+    },
+    /// Close every application stream that this peer opened for what its grant no longer admits, and keep those from
+    /// opening that were allowed a moment ago: the grant of a trusted peer changed.
+    Confine {
+        /// Whose.
+        peer: NodeId,
+        /// What it is granted now.
+        scope: Scope,
     },
     /// The main door may accept this endpoint: a trusted peer has proven that it is its own.
     Admit {

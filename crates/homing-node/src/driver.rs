@@ -231,6 +231,7 @@ impl Driver {
                 self.streams.sever(peer);
                 self.transport.sever(&self.transport.endpoints_of(peer));
             }
+            Output::Confine { peer, scope } => self.streams.confine(peer, scope),
             Output::Admit { endpoint, peer } => self.transport.admit(endpoint, peer),
             Output::Expel { endpoint } => self.transport.expel(endpoint),
             Output::Reply { request, answer } => {

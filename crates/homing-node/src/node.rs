@@ -171,7 +171,7 @@ impl Node {
         let header = StreamHeader { service: service.clone() };
         let opened = self.shared.transport.open_stream(target, header).await?;
         self.shared.streams.counts.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Ok(self.shared.streams.register(peer, service.clone(), opened))
+        Ok(self.shared.streams.register(peer, service.clone(), opened, false))
     }
 
     /// Exposes a service to the peers trusted for it, until the listener is dropped.

@@ -3,7 +3,7 @@
 //! One place, so that the command line, HTTP and an embedding program say the same.
 
 use homing_api::{ApiError, Code};
-use homing_base::{Wall, with_causes};
+use homing_base::{Service, Wall, with_causes};
 use homing_core::Failure;
 use homing_core::io::TrustState;
 use homing_core::message::Refusal;
@@ -412,6 +412,13 @@ pub(crate) fn trust_ended(peer: homing_base::NodeId) -> ApiError {
     ApiError::new(Code::PeerNotTrusted, format!("trust with {peer} ended"))
         .why("it was revoked or has expired; its streams end at once")
         .hint(format!("homing trust show {peer}"))
+}
+
+/// A grant became narrower.
+pub(crate) fn scope_narrowed(service: &Service) -> ApiError {
+    ApiError::new(Code::ScopeDenied, format!("{service} is no longer allowed to this peer"))
+        .why("its approval was changed; streams outside of it end at once")
+        .hint(format!("homing approve PEER --allow {service}"))
 }
 
 /// The node stops.

@@ -212,6 +212,45 @@ async fn a_severed_stream_says_so_through_the_local_api() {
 }
 
 #[tokio::test]
+async fn a_narrower_grant_ends_what_it_no_longer_covers_and_nothing_else() {
+    let (_homes, a, b) = friends().await;
+    let open = async |name: &str| {
+        let request = ListenRequest { service: service(name), protocol: Default::default() };
+        let mut arrivals = client(&a).listen(&request).await.unwrap();
+        arrivals.recv().await.unwrap().unwrap();
+        let mut outgoing = client(&b).connect("agent-a", name, PATIENCE).await.unwrap();
+        let event = arrivals.recv().await.unwrap().unwrap();
+        let incoming: IncomingStream = serde_json::from_str(&event.data).unwrap();
+        let mut taken = client(&a).take_stream(incoming.id).await.unwrap();
+        outgoing.io.write_all(b"x").await.unwrap();
+        taken.io.read_exact(&mut [0]).await.unwrap();
+        (arrivals, taken, outgoing)
+    };
+    let (_mcp, mut kept, mut keeps) = open("mcp").await;
+    let (_ssh, ended, ends) = open("ssh").await;
+    // What we opened ourselves is theirs to allow.
+    let _back = b.listen(service("ssh")).unwrap();
+    let ours = a.connect("agent-b", &service("ssh"), PATIENCE).await.unwrap();
+
+    let mut narrower = ApproveRequest::of("agent-b".to_owned());
+    narrower.services = Some(vec![service("mcp")]);
+    assert!(a.approve(narrower).await.unwrap().changed);
+    until("both ends know", || async {
+        let here = client(&a).stream_outcome(ended.id).await.unwrap();
+        let there = client(&b).stream_outcome(ends.id).await.unwrap();
+        here.error.is_some_and(|e: ApiError| e.code == Code::ScopeDenied)
+            && there.state == StreamState::Broken
+    })
+    .await;
+    keeps.io.write_all(b"y").await.unwrap();
+    kept.io.read_exact(&mut [0]).await.unwrap();
+    assert_eq!(client(&a).stream_outcome(ours.id()).await.unwrap().state, StreamState::Open);
+    let refused = b.connect("agent-a", &service("ssh"), PATIENCE).await.unwrap_err();
+    assert_eq!(refused.code, Code::ScopeDenied);
+    stop(a, b).await;
+}
+
+#[tokio::test]
 async fn trust_and_address_survive_restarts_of_both() {
     let (homes, a, b) = friends().await;
     let (id_a, id_b) = (a.node_id(), b.node_id());

@@ -71,6 +71,8 @@ impl World {
             }
             Output::Close { link, reason } => self.close(run, link, &format!("{reason:?}")),
             Output::Sever { peer } => self.sever(run, peer),
+            // The streams of worlds are all for one service.
+            Output::Confine { .. } => {}
             Output::Admit { endpoint, peer } => {
                 self.runs[run.0].admitted.insert(endpoint, peer);
             }
@@ -334,6 +336,7 @@ impl World {
             Output::Send { .. } => return,
             Output::Close { link, .. } => (35, link.0.to_be_bytes().to_vec()),
             Output::Sever { peer } => (36, peer.0.to_vec()),
+            Output::Confine { .. } => return,
             Output::Admit { endpoint, .. } => (37, endpoint.0.to_vec()),
             Output::Expel { endpoint } => (38, endpoint.0.to_vec()),
             Output::Reply { request, .. } => (39, request.0.to_be_bytes().to_vec()),

@@ -261,7 +261,13 @@ impl Agent {
         let expires = end_of(now, lifetime)?.or(base.and_then(|s| s.expires));
         let name = self.settings.name.clone();
         let kind = StatementKind::Grant;
-        self.give(now, peer, Terms { kind, services, expires, reason: None, name, above: Seq(0) })
+        let terms = Terms { kind, services, expires, reason: None, name, above: Seq(0) };
+        let given = self.give(now, peer, terms)?;
+        if state == TrustState::Mutual {
+            let scope = self.allowed(peer);
+            self.outputs.push_back(Output::Confine { peer, scope });
+        }
+        Ok(given)
     }
 
     fn reject(&mut self, now: Now, reference: &PeerRef) -> Outcome {
@@ -307,7 +313,7 @@ impl Agent {
 
     /// Whether what we granted to a peer covers a service.
     pub(super) fn allows(&self, peer: NodeId, service: &Service) -> bool {
-        service.is_for_all_trusted() || self.allowed(peer).covers(service)
+        self.allowed(peer).admits(service)
     }
 
     fn allowed(&self, peer: NodeId) -> Scope {

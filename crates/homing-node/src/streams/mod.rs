@@ -6,7 +6,8 @@
 //!                                            └ before the application sees a byte
 //! ```
 //! Trust is asked before the service is looked up, so that a stranger does not learn what exists.
-//! When trust ends the core says `Sever` and every stream with that peer ends at once.
+//! When trust ends the core says `Sever` and every stream with that peer ends at once; when a grant changes it says
+//! `Confine`, and those end that the peer opened for what it is no longer granted.
 
 mod bytes;
 mod carry;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use homing_api::ApiError;
 use homing_api::streams::{Protocol, StreamState};
-use homing_base::{NodeId, Service};
+use homing_base::{NodeId, Scope, Service};
 use homing_core::io::TrustState;
 use homing_core::message::Refusal;
 use homing_core::{Answer, Command, Failure};
@@ -94,8 +95,10 @@ impl Stream {
         async move { entry.rests(idle).await }
     }
 
-    /// Resolves when trust with the peer has ended; never once the stream itself is gone.
-    pub(crate) fn severed(&self) -> impl Future<Output = ()> + Send + use<> {
+    /// Resolves when trust with the peer has ended, or its grant no longer covers the service; never once the stream
+    /// itself is gone. [`Stream::carry`] heeds it. With trust the halves break by themselves; with a grant that became
+    /// narrower it is whoever reads and writes them that must stop.
+    pub fn severed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut severed = self.open.entry.severed.subscribe();
         async move {
             if severed.wait_for(|severed| *severed).await.is_err() {
@@ -127,6 +130,8 @@ pub(crate) struct Entry {
     pub(crate) peer: NodeId,
     pub(crate) service: Service,
     pub(crate) protocol: Protocol,
+    /// The peer opened it.
+    incoming: bool,
     pub(crate) received: AtomicU64,
     pub(crate) sent: AtomicU64,
     end: Mutex<Option<Result<(), ApiError>>>,
@@ -157,6 +162,11 @@ impl Entry {
         }
     }
 
+    fn cut(&self, why: ApiError) {
+        self.end(Err(why));
+        self.severed.send_replace(true);
+    }
+
     /// Notes how it ended; the first note counts.
     fn end(&self, how: Result<(), ApiError>) {
         self.end.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(how);
@@ -179,6 +189,8 @@ struct Tables {
     ended: BTreeMap<u64, Arc<Entry>>,
     /// Numbers of those, the one that ended first at the beginning.
     order: VecDeque<u64>,
+    /// What peers are granted whose grant has changed while they were trusted.
+    scopes: BTreeMap<NodeId, Scope>,
     /// Bytes received from and sent to a peer over streams that have ended.
     totals: BTreeMap<NodeId, (u64, u64)>,
 }
@@ -221,7 +233,7 @@ impl Streams {
                 let Ok(opened) = incoming.accept(protocol).await else { return };
                 self.counts.accepted.fetch_add(1, Ordering::Relaxed);
                 debug!(peer = %peer.fmt_short(), %service, "stream accepted");
-                slot.send(self.register(peer, service, opened));
+                slot.send(self.register(peer, service, opened, true));
             }
             Err(refusal) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -258,39 +270,65 @@ impl Streams {
     }
 
     /// Takes note of an open stream.
-    pub(crate) fn register(&self, peer: NodeId, service: Service, opened: OpenedStream) -> Stream {
+    pub(crate) fn register(
+        &self,
+        peer: NodeId,
+        service: Service,
+        opened: OpenedStream,
+        incoming: bool,
+    ) -> Stream {
         let OpenedStream { send, recv, protocol, connection } = opened;
         let entry = Arc::new(Entry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             peer,
             service,
             protocol,
+            incoming,
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             end: Mutex::new(None),
             severed: watch::Sender::new(false),
         });
-        self.tables().open.insert(entry.id, entry.clone());
+        let mut tables = self.tables();
+        tables.open.insert(entry.id, entry.clone());
+        // It was allowed before its grant changed.
+        if tables.scopes.get(&peer).is_some_and(|scope| is_outside(&entry, peer, scope)) {
+            entry.cut(crate::problem::scope_narrowed(&entry.service));
+        }
+        drop(tables);
         let open = OpenStream { entry, streams: self.me.clone() };
         Stream { send, recv, open, connection }
     }
 
     /// Trust with `peer` ended: its streams end now.
     pub(crate) fn sever(&self, peer: NodeId) {
-        let entries: Vec<_> =
-            self.tables().open.values().filter(|e| e.peer == peer).cloned().collect();
+        let mut tables = self.tables();
+        tables.scopes.remove(&peer);
+        let entries: Vec<_> = tables.open.values().filter(|e| e.peer == peer).cloned().collect();
+        drop(tables);
         for entry in entries {
             self.counts.severed.fetch_add(1, Ordering::Relaxed);
-            entry.end(Err(crate::problem::trust_ended(peer)));
-            entry.severed.send_replace(true);
+            entry.cut(crate::problem::trust_ended(peer));
+        }
+    }
+
+    /// The grant of `peer` changed: what it opened outside of it ends now.
+    pub(crate) fn confine(&self, peer: NodeId, scope: Scope) {
+        let mut tables = self.tables();
+        let outside = tables.open.values().filter(|e| is_outside(e, peer, &scope));
+        let outside: Vec<_> = outside.cloned().collect();
+        tables.scopes.insert(peer, scope);
+        drop(tables);
+        for entry in outside {
+            self.counts.severed.fetch_add(1, Ordering::Relaxed);
+            entry.cut(crate::problem::scope_narrowed(&entry.service));
         }
     }
 
     /// The local end of a stream is gone. Whether there was such a stream.
     pub(crate) fn abort(&self, id: u64) -> bool {
         let Some(entry) = self.tables().open.get(&id).cloned() else { return false };
-        entry.end(Err(carry::gone()));
-        entry.severed.send_replace(true);
+        entry.cut(carry::gone());
         true
     }
 
@@ -298,8 +336,7 @@ impl Streams {
     pub(crate) fn cut(&self, id: u64, why: ApiError) {
         let entry = self.tables().open.get(&id).cloned();
         if let Some(entry) = entry {
-            entry.end(Err(why));
-            entry.severed.send_replace(true);
+            entry.cut(why);
         }
     }
 
@@ -307,8 +344,7 @@ impl Streams {
     pub(crate) fn end_all(&self) {
         let entries: Vec<_> = self.tables().open.values().cloned().collect();
         for entry in entries {
-            entry.end(Err(crate::problem::stopping()));
-            entry.severed.send_replace(true);
+            entry.cut(crate::problem::stopping());
         }
         self.tables().listeners.clear();
     }
@@ -373,6 +409,11 @@ fn first_id() -> u64 {
     crate::clock::wall().0 << 10
 }
 
+/// Whether this peer opened it for what a grant does not admit.
+fn is_outside(entry: &Entry, peer: NodeId, scope: &Scope) -> bool {
+    entry.incoming && entry.peer == peer && !scope.admits(&entry.service)
+}
+
 fn refusal_of(failure: &Failure) -> Refusal {
     match failure {
         Failure::NotTrusted { state: TrustState::Expired, .. } => Refusal::TrustExpired,
@@ -394,6 +435,7 @@ mod tests {
             peer: NodeId([1; 32]),
             service: "raw".parse().unwrap(),
             protocol: Protocol::Bytes,
+            incoming: true,
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             end: Mutex::new(None),

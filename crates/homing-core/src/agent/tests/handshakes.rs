@@ -270,6 +270,17 @@ fn a_scope_covers_what_it_names_and_nothing_else() {
     };
     assert!(matches!(world.command(1, connect(ssh)), Err(Failure::ScopeDenied { .. })));
     assert!(matches!(world.command(1, connect(mcp.clone())), Ok(Answer::Connected { .. })));
+    // What is open outside a scope that became narrower ends; the grant is durable first.
+    world.log.clear();
+    let peer = PeerRef::NodeId(id(1));
+    let narrower = Some(vec!["web".parse().unwrap()]);
+    world.command(2, Command::Approve { peer, services: narrower, lifetime: None }).unwrap();
+    let theirs: Vec<&Output> = world.log.iter().filter(|(n, _)| *n == 2).map(|(_, o)| o).collect();
+    let at = |f: fn(&Output) -> bool| theirs.iter().position(|o| f(o)).expect("it comes");
+    let confined = at(|o| matches!(o, Output::Confine { scope, .. } if scope.to_string() == "web"));
+    assert!(at(|o| matches!(o, Output::Persist(_))) < confined);
+    let may = world.command(2, Command::Authorize { endpoint, service: mcp.clone() });
+    assert!(matches!(may, Err(Failure::ScopeDenied { .. })));
     // A ping is a service like others.
     let refusal = crate::message::Refusal::ScopeDenied;
     let pinged = world.command(1, ping(2));

@@ -258,6 +258,7 @@ impl World {
                 assert!(twice.is_none(), "a command was answered twice");
             }
             Output::Sever { .. }
+            | Output::Confine { .. }
             | Output::Admit { .. }
             | Output::Expel { .. }
             | Output::Notify(_) => {}
