@@ -7,6 +7,7 @@ mod common;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::{PATIENCE, befriend, pair};
 use futures_util::stream;
@@ -124,6 +125,48 @@ async fn grpc_flows_frame_by_frame_and_ends_with_its_trailers() {
             (&"0".parse().unwrap(), &"trailers".parse().unwrap())
         );
     }
+}
+
+/// A server that sends its settings unasked is no reason to pass on raw what a silent peer says afterwards.
+#[tokio::test]
+async fn silence_does_not_get_forged_headers_past_a_web_server_that_greets() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let (port, _) = target(true).await;
+    expose(&a, port, "web", Mode::Auto).await;
+    let mut stream = open(&b, &a, "web").await;
+    let said = tokio::time::timeout(Duration::from_secs(1), stream.read_u8()).await;
+    assert!(said.is_err(), "what the target greets with is not the peer's: {said:?}");
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut client, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://x/").header("homing-peer-name", "admin");
+    let response = client.send_request(request.body(Empty::<Bytes>::new()).unwrap());
+    let response = tokio::time::timeout(PATIENCE, response).await.unwrap().unwrap();
+    assert_eq!(response.headers()["peer"], "agent-b");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_is_heard_from_its_first_byte() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    expose(&a, listener.local_addr().unwrap().port(), "mail", Mode::Auto).await;
+    let mut stream = open(&b, &a, "mail").await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    // As settings begin, and then not.
+    for piece in [&b"\0\0"[..], b"\x12\x04", b"220 ready"] {
+        server.write_all(piece).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stream.write_all(b"EHLO").await.unwrap();
+    let (mut greeting, mut answer) = ([0; 13], [0; 4]);
+    stream.read_exact(&mut greeting).await.unwrap();
+    assert_eq!(&greeting, b"\0\0\x12\x04220 ready");
+    server.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"EHLO");
 }
 
 #[tokio::test]
@@ -294,7 +337,7 @@ async fn slow_requests_are_cut_off_and_delay_nobody() {
     for mut stream in slow {
         let mut rest = Vec::new();
         let ended = stream.read_to_end(&mut rest);
-        let ended = tokio::time::timeout(std::time::Duration::from_secs(120), ended).await;
+        let ended = tokio::time::timeout(Duration::from_secs(120), ended).await;
         // However it ends: with an answer (408), in order, or by a reset.
         drop(ended.expect("it is cut off"));
     }

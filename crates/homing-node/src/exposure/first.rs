@@ -2,7 +2,8 @@
 //!
 //! Whoever is taken for "something else" reaches the target as it is, and so could say anything about who it is. So
 //! every first line of text that names `http/` counts as HTTP, whatever stands before that and however long it is. The
-//! strict parser behind this refuses what is wrong with it. What remains: a control character in the first word makes it
+//! strict parser behind this refuses what is wrong with it, and what names no version (HTTP/0.9, behind which some servers
+//! read headers all the same). Nor does anything raw reach a target that greets with HTTP/2 settings. What remains: a control character in the first word makes it
 //! something else, since binary protocols (TLS, AMQP, PostgreSQL) send no lines; a server that takes such a character for
 //! part of a method needs `--http`.
 
@@ -37,7 +38,7 @@ pub(super) fn classify(seen: &[u8]) -> Option<First> {
         return Some(First::Bytes);
     }
     match line.iter().position(|b| *b == b'\n') {
-        Some(end) if names_http(&line[..end]) => Some(First::Http1),
+        Some(end) if names_http(&line[..end]) || is_simple(&line[..end]) => Some(First::Http1),
         Some(_) => Some(First::Bytes),
         None => full.then_some(First::Http1),
     }
@@ -50,6 +51,26 @@ fn is_blank(byte: u8) -> bool {
 
 fn names_http(line: &[u8]) -> bool {
     line.windows(5).any(|part| part.eq_ignore_ascii_case(b"http/"))
+}
+
+/// A request of HTTP/0.9: `GET`, a path, and no more.
+fn is_simple(line: &[u8]) -> bool {
+    let mut words = line.split(|b| is_blank(*b)).filter(|word| !word.is_empty());
+    words.next() == Some(b"GET") && words.next().is_some() && words.next().is_none()
+}
+
+/// Whether a target that spoke first is a web server, by its greeting: HTTP/2 settings (RFC 9113 §3.4), or an HTTP/1
+/// server's complaint. `None`: more has to be seen.
+pub(super) fn greets_as_web(said: &[u8]) -> Option<bool> {
+    // The type, no flags, stream 0, behind three bytes of length.
+    const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
+    const COMPLAINT: &[u8] = b"HTTP/";
+    let frame = said.get(3..).unwrap_or_default();
+    if frame.starts_with(&SETTINGS) || said.starts_with(COMPLAINT) {
+        return Some(true);
+    }
+    let open = SETTINGS.starts_with(frame) || COMPLAINT.starts_with(said);
+    if open { None } else { Some(false) }
 }
 
 #[cfg(test)]
@@ -69,6 +90,8 @@ mod tests {
             "\u{a0}GET / HTTP/1.1\r\n",
             "{ / HTTP/1.1\r\n",
             &format!("{} / HTTP/1.1\r\n", "M".repeat(65)),
+            "GET /admin\r\n",
+            "GET\t http://localhost/ \n",
         ] {
             assert_eq!(classify(http.as_bytes()), Some(First::Http1), "{http:?}");
             for cut in 0..http.len() - 1 {
@@ -94,6 +117,23 @@ mod tests {
     }
 
     #[test]
+    fn a_web_server_is_known_by_its_greeting() {
+        let settings = b"\0\0\x12\x04\0\0\0\0\0\0\x03";
+        for (web, said) in [
+            (true, settings.as_slice()),
+            (true, b"\0\0\0\x04\0\0\0\0\0"),
+            (true, b"HTTP/1.1 408 Request Timeout"),
+            (false, b"SSH-2.0-OpenSSH_9.9\r\n"),
+            (false, b"\x4a\0\0\0\x0a8.0.40\0"),
+            (false, b"220 mail ESMTP\r\n"),
+            (false, b"HTTQ"),
+        ] {
+            assert_eq!(greets_as_web(said), Some(web), "{said:?}");
+        }
+        assert!((0..9).all(|cut| greets_as_web(&settings[..cut]).is_none()));
+    }
+
+    #[test]
     fn other_protocols_pass_at_once() {
         for bytes in [
             b"\x16\x03\x01\x02".as_slice(),
@@ -103,6 +143,7 @@ mod tests {
             b"*1\r\n$4\r\nPING\r\n",
             b"\0\0\0\x08\x04\xd2\x16\x2f",
             b"EHLO example.org\r\n",
+            b"SET key value\r\n",
             b"{\"jsonrpc\":\"2.0\"}\n",
         ] {
             assert_eq!(classify(bytes), Some(First::Bytes), "{bytes:?}");

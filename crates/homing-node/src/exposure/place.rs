@@ -11,11 +11,13 @@ use hyper::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::limits::CONNECT_TIMEOUT;
+use super::first::greets_as_web;
+use super::limits::{CONNECT_TIMEOUT, SILENCE};
 
 /// What a service name stands for, as far as sockets go.
 #[derive(Clone, Debug)]
@@ -63,21 +65,56 @@ pub(super) enum Local {
     Unix(UnixStream),
 }
 
+/// One, and what the target has said before anybody asked.
+#[derive(Debug)]
+pub(super) struct Reached {
+    local: Local,
+    said: Vec<u8>,
+}
+
+impl Reached {
+    pub(super) fn new(local: Local) -> Self {
+        Self { local, said: Vec::new() }
+    }
+
+    /// Resolves when the target has spoken or has gone; whether it is a web server. May be dropped and called again.
+    pub(super) async fn greets_as_web(&mut self) -> bool {
+        loop {
+            let answer = greets_as_web(&self.said).filter(|_| !self.said.is_empty());
+            if let Some(answer) = answer {
+                return answer;
+            }
+            let mut chunk = [0; 256];
+            let (first, reading) = (self.said.is_empty(), self.local.read(&mut chunk));
+            // Whatever begins like settings and does not go on is none.
+            let read = if first { Ok(reading.await) } else { timeout(SILENCE, reading).await };
+            match read {
+                Ok(Ok(count)) if count > 0 => self.said.extend_from_slice(&chunk[..count]),
+                _ => return false,
+            }
+        }
+    }
+
+    pub(super) fn into_halves(self) -> (Reader, Writer) {
+        let (from, to) = self.local.into_halves();
+        (Box::new(std::io::Cursor::new(self.said).chain(from)), to)
+    }
+}
+
 /// A half of one.
 pub(super) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// The other half.
 pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
 impl Local {
-    /// Resolves when the target has said something, or has gone.
-    pub(super) async fn speaks(&self) -> io::Result<()> {
+    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Local::Tcp(stream) => stream.readable().await,
-            Local::Unix(stream) => stream.readable().await,
+            Local::Tcp(stream) => stream.read(buffer).await,
+            Local::Unix(stream) => stream.read(buffer).await,
         }
     }
 
-    pub(super) fn into_halves(self) -> (Reader, Writer) {
+    fn into_halves(self) -> (Reader, Writer) {
         match self {
             Local::Tcp(stream) => {
                 let (from, to) = stream.into_split();

@@ -23,7 +23,7 @@ use super::first::First;
 use super::headers::Identity;
 use super::limits::{HEADER_TIMEOUT, IDLE_MAX, SILENCE, STREAMS_MAX, STREAMS_PER_PEER_MAX};
 use super::opened::Opened;
-use super::place::{Local, Place};
+use super::place::{Place, Reached};
 use super::process::Process;
 use super::proxy::{Ended, Proxy};
 use super::{Host, http, protocol};
@@ -188,17 +188,20 @@ async fn spoken(mut opened: Opened, visit: Arc<Visit>) {
     }
 }
 
-/// By the first bytes of the peer; a target that speaks first is no web server.
+/// By the first bytes of the peer. A target that speaks first is no web server, unless it greets as one.
 async fn told_apart(mut opened: Opened, visit: Arc<Visit>) {
     let (first, local) = match timeout(SILENCE, opened.first()).await {
         Ok(first) => (first, None),
         Err(_) => {
-            let Some(local) = reach(&visit).await else {
+            let Some(mut local) = reach(&visit).await else {
                 return refuse(&visit.host.node, opened.into_parts().0, down());
             };
             let first = tokio::select! {
                 first = opened.first() => first,
-                _ = local.speaks() => Ok(First::Bytes),
+                web = local.greets_as_web() => match web {
+                    true => return spoken(opened, visit.clone()).await,
+                    false => Ok(First::Bytes),
+                },
                 () = visit.ended() => return,
                 () = sleep(IDLE_MAX) => return refuse(&visit.host.node, opened.into_parts().0, silent()),
             };
@@ -213,7 +216,7 @@ async fn told_apart(mut opened: Opened, visit: Arc<Visit>) {
 }
 
 /// Bytes both ways between the stream and the target.
-async fn carried(opened: Opened, local: Option<Local>, visit: &Visit) {
+async fn carried(opened: Opened, local: Option<Reached>, visit: &Visit) {
     let local = match local {
         Some(local) => Some(local),
         None => reach(visit).await,
@@ -238,7 +241,7 @@ async fn carried(opened: Opened, local: Option<Local>, visit: &Visit) {
     }
 }
 
-async fn reach(visit: &Visit) -> Option<Local> {
+async fn reach(visit: &Visit) -> Option<Reached> {
     let place = match &visit.host.entry.target {
         Target::Tcp { host, port } => Place::Tcp { host: host.as_str().into(), port: *port },
         Target::Unix { path } => Place::Unix { path: Arc::new(path.clone()) },
@@ -248,7 +251,7 @@ async fn reach(visit: &Visit) -> Option<Local> {
     if let Err(error) = &connected {
         debug!(service = %visit.host.entry.name, %error, "the target is down");
     }
-    connected.ok()
+    connected.ok().map(Reached::new)
 }
 
 fn down() -> ApiError {
