@@ -31,12 +31,17 @@ use tracing::{debug, info};
 pub use listener::Listener;
 
 use crate::driver::Request;
+use crate::shares::Shares;
 use crate::transport::{IncomingStream, OpenedStream};
 
 /// Ended streams whose outcome can still be asked for.
 pub const OUTCOMES_MAX: usize = 8_192;
 /// Accepted streams that wait for their listener; more are refused as overload. A thousand may be opened at once.
 pub const BACKLOG_MAX: usize = 1_024;
+/// Places of it that one peer may hold while it has not taken the few bytes that say yes.
+const ANSWERS_PER_PEER_MAX: usize = BACKLOG_MAX / 4;
+/// Whoever has not taken them by then gets no stream.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One open application stream. Read from `recv`, write to `send`; both are QUIC stream halves.
 #[derive(Debug)]
@@ -202,6 +207,7 @@ pub(crate) struct Streams {
     requests: mpsc::Sender<Request>,
     tables: Mutex<Tables>,
     next_id: AtomicU64,
+    answers: Arc<Shares>,
     pub(crate) counts: StreamCounts,
 }
 
@@ -212,6 +218,7 @@ impl Streams {
             requests,
             tables: Mutex::default(),
             next_id: AtomicU64::new(first_id()),
+            answers: Shares::of(ANSWERS_PER_PEER_MAX),
             counts: StreamCounts::default(),
         })
     }
@@ -228,9 +235,14 @@ impl Streams {
             Ok(peer) => self.listener(&service).map(|listener| (peer, listener)),
             Err(refusal) => Err(refusal),
         };
+        let listener = listener.and_then(|(peer, listener)| {
+            let share = self.answers.take(peer).ok_or(Refusal::RateLimited)?;
+            Ok((peer, listener, share))
+        });
         match listener {
-            Ok((peer, (protocol, slot))) => {
-                let Ok(opened) = incoming.accept(protocol).await else { return };
+            Ok((peer, (protocol, slot), _share)) => {
+                let opened = tokio::time::timeout(ANSWER_TIMEOUT, incoming.accept(protocol)).await;
+                let Ok(Ok(opened)) = opened else { return };
                 self.counts.accepted.fetch_add(1, Ordering::Relaxed);
                 debug!(peer = %peer.fmt_short(), %service, "stream accepted");
                 slot.send(self.register(peer, service, opened, true));
