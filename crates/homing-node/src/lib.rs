@@ -45,7 +45,7 @@ mod reference_watch;
 mod registry_role;
 pub mod relay;
 mod relay_role;
-mod shares;
+pub mod shares;
 pub mod store;
 pub mod streams;
 pub mod transport;

@@ -9,26 +9,28 @@ use homing_base::NodeId;
 
 /// Who holds how many places now.
 #[derive(Debug)]
-pub(crate) struct Shares {
+pub struct Shares {
     each: usize,
     held: Mutex<BTreeMap<NodeId, usize>>,
 }
 
 /// One place, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub struct Share {
     shares: Arc<Shares>,
     peer: NodeId,
 }
 
 impl Shares {
     /// `each` places for every peer.
-    pub(crate) fn of(each: usize) -> Arc<Self> {
+    #[must_use]
+    pub fn of(each: usize) -> Arc<Self> {
         Arc::new(Self { each, held: Mutex::default() })
     }
 
     /// A place for `peer`; `None`: it holds its share.
-    pub(crate) fn take(self: &Arc<Self>, peer: NodeId) -> Option<Share> {
+    #[must_use]
+    pub fn take(self: &Arc<Self>, peer: NodeId) -> Option<Share> {
         let mut held = self.held();
         let count = held.get(&peer).copied().unwrap_or(0);
         if count >= self.each {

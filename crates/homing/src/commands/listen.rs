@@ -17,6 +17,7 @@ use homing_api::{ApiError, Client, Code};
 use homing_base::Service;
 use homing_core::session::Reason;
 use homing_node::daemon::raise_open_files;
+use homing_node::shares::Shares;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -32,6 +33,10 @@ use crate::session::Session;
 
 /// Streams served at once; further ones wait, then the daemon refuses them.
 const STREAMS_MAX: usize = 2_048;
+/// Of those, with one peer; more break at once, so that nobody takes the place of all others.
+const STREAMS_PER_PEER_MAX: usize = STREAMS_MAX / 2;
+/// The same where each is a process.
+const PROCESSES_PER_PEER_MAX: usize = STREAMS_MAX / 8;
 /// Between two looks for a daemon that went away.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -76,6 +81,7 @@ struct Serving {
     target: Target,
     sessions: Option<Sessions>,
     room: Arc<Semaphore>,
+    shares: Arc<Shares>,
     out: Output,
     /// The terminal has been served: how it went.
     done: mpsc::Sender<Result<(), ApiError>>,
@@ -109,6 +115,10 @@ async fn serve(session: &Session, args: &ListenArgs) -> Outcome {
         (None, Some(place)) => Target::To(place.clone()),
         (None, None) => Target::Terminal(Semaphore::new(1)),
     };
+    let share = match target {
+        Target::Exec(_) => PROCESSES_PER_PEER_MAX,
+        _ => STREAMS_PER_PEER_MAX,
+    };
     let (done, mut served) = mpsc::channel(1);
     let serving = Arc::new(Serving {
         client: session.client()?.clone(),
@@ -116,6 +126,7 @@ async fn serve(session: &Session, args: &ListenArgs) -> Outcome {
         target,
         sessions: args.resume.then(Sessions::default),
         room: Arc::new(Semaphore::new(STREAMS_MAX)),
+        shares: Shares::of(share),
         out: session.out,
         done,
     });
@@ -154,17 +165,26 @@ impl Serving {
                 "stream" => {
                     let stream: IncomingStream = serde_json::from_str(&event.data)
                         .map_err(|e| ApiError::new(Code::Internal, format!("an event: {e}")))?;
-                    let room = self.room.clone().acquire_owned().await.expect("never closed");
-                    let serving = self.clone();
-                    tokio::spawn(async move {
-                        serving.one(stream).await;
-                        drop(room);
-                    });
+                    self.admit(stream).await;
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Serves a stream beside the others, when there is room for it.
+    async fn admit(self: &Arc<Self>, stream: IncomingStream) {
+        let serving = self.clone();
+        let Some(share) = self.shares.take(stream.peer.node_id) else {
+            tokio::spawn(async move { serving.client.abort_stream(stream.id).await });
+            return;
+        };
+        let room = self.room.clone().acquire_owned().await.expect("never closed");
+        tokio::spawn(async move {
+            serving.one(stream).await;
+            drop((room, share));
+        });
     }
 
     /// What openers are told that it speaks.
@@ -205,11 +225,15 @@ impl Serving {
                 async { packets::serve(self.client.take_stream(stream.id).await?, to).await };
             return Some((Carried::default(), served.await.map(|()| None)));
         }
-        let end = match self.end(stream).await? {
-            Ok(end) => end,
-            Err(error) => {
+        let end = match self.end(stream).await {
+            Some(Ok(end)) => end,
+            Some(Err(error)) => {
                 let _ = self.client.abort_stream(stream.id).await;
                 return Some((Carried::default(), Err(error)));
+            }
+            None => {
+                let _ = self.client.abort_stream(stream.id).await;
+                return None;
             }
         };
         match self.client.take_stream(stream.id).await {
