@@ -106,6 +106,8 @@ enum Stage {
 struct Open {
     peer: NodeId,
     since: Mono,
+    /// The peer dialled, and has not said yet where it enters.
+    awaits_entry: bool,
 }
 
 /// How a peer did so far.
@@ -309,7 +311,8 @@ impl Ports {
         let Some(attempt) = self.current.take_if(|a| a.id == id) else { return };
         self.counts.found += 1;
         let peer = attempt.peer;
-        self.open.insert(id, Open { peer, since: now });
+        let awaits_entry = !attempt.pair.dialled && attempt.entry.is_none();
+        self.open.insert(id, Open { peer, since: now, awaits_entry });
         if attempt.pair.dialled {
             let through = Through { attempt: id, entry: entry.into() };
             self.out.push_back(PortsOutput::Send(peer, Word::Through(through)));
@@ -328,7 +331,11 @@ impl Ports {
             if let Some(attempt) = self.current.as_mut() {
                 attempt.entry = Some(entry);
             }
-        } else if self.open.get(&through.attempt).is_some_and(|open| open.peer == peer) {
+        } else if let Some(open) = self.open.get_mut(&through.attempt)
+            && open.peer == peer
+            && std::mem::take(&mut open.awaits_entry)
+        {
+            // Once: what is shown, all peers of ours are told, and the stack keeps few of them.
             self.show(entry);
         }
     }

@@ -184,6 +184,11 @@ fn an_entry_is_shown_when_both_are_through() {
             ports.on_word(secs(61), id(1), through(entry));
         }
         assert_eq!(outputs(&mut ports), [PortsOutput::Order(PortOrder::Show { entry })]);
+        for port in 2_000..2_100 {
+            let another = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+            ports.on_word(secs(61), id(1), through(another));
+        }
+        assert!(outputs(&mut ports).is_empty(), "one for each attempt");
     }
 }
 

@@ -168,7 +168,12 @@ impl Job {
         let entry = forwarder.at();
         let (stop, stopped) = oneshot::channel();
         let way = Way { endpoint: self.endpoint, entry: entry.into(), peer, _stop: stop };
-        shared.ports.inner().ways.insert(attempt, way);
+        {
+            // One for each endpoint: an older one was not good enough, or another would not have been looked for.
+            let mut inner = shared.ports.inner();
+            inner.ways.retain(|_, older| older.endpoint != way.endpoint);
+            inner.ways.insert(attempt, way);
+        }
         tell(&shared, PortNews::Through { attempt, entry }).await;
         tokio::select! {
             () = forwarder.run() => {}
