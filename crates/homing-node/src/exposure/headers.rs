@@ -92,12 +92,13 @@ pub(super) fn of_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
-/// Says something that only this node may say, or that a proxy before the target would.
+/// Says something that only this node may say, or that a proxy before the target would. Servers that hand headers on as
+/// variables make one character of all that are neither letters nor digits.
 fn is_claim(name: &HeaderName) -> bool {
     let begins = |with: &[u8]| {
         let name = name.as_str().as_bytes();
         name.len() >= with.len()
-            && name.iter().zip(with).all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
+            && name.iter().zip(with).all(|(a, b)| a == b || (*b == b'-' && !a.is_ascii_alphanumeric()))
     };
     let is = |whole: &[u8]| name.as_str().len() == whole.len() && begins(whole);
     begins(b"homing-") || begins(b"x-forwarded") || is(b"forwarded") || is(b"x-real-ip")
@@ -116,6 +117,10 @@ pub(super) fn relocate(headers: &mut HeaderMap, origins: &[String], base: &str) 
     let below = path.strip_prefix(base).filter(|rest| ends_segment(rest));
     let path = below.unwrap_or(path);
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    // Cut off its base it would name another host.
+    if path.starts_with("//") {
+        return;
+    }
     if let Ok(value) = path.parse() {
         headers.insert(LOCATION, value);
     }
@@ -152,6 +157,7 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("homing-peer-name", "admin"),
             ("homing_peer_name", "admin"),
+            ("homing.peer.name", "admin"),
             ("homing-anything", "x"),
             ("host", "a"),
             ("keep-alive", "timeout=5"),
@@ -203,6 +209,8 @@ mod tests {
             ("/app", "/app", "/"),
             ("/apple", "/app", "/apple"),
             ("//evil/x", "", "//evil/x"),
+            ("/app//evil/x", "/app", "/app//evil/x"),
+            ("http://localhost:80/app//evil/x", "/app", "http://localhost:80/app//evil/x"),
             ("x", "/app", "x"),
         ] {
             let mut head = headers(&[("location", given)]);

@@ -12,6 +12,10 @@ pub(super) const STREAMS_MAX: usize = 4_096;
 pub(super) const STREAMS_PER_PEER_MAX: usize = STREAMS_MAX / 2;
 /// Requests of one HTTP/2 connection at once.
 pub(super) const REQUESTS_MAX: u32 = 256;
+/// Requests of one peer to one service that wait for their answer to begin: over how many streams they come does not count.
+pub(super) const REQUESTS_PER_PEER_MAX: usize = 2_048;
+/// Connections to one target, those that are kept included: each is an open file here and there.
+pub(super) const CONNECTIONS_MAX: usize = 8_192;
 /// Processes of all services at once.
 pub(super) const PROCESSES_MAX: usize = 64;
 /// Of those, for one peer, so that nobody takes the place of all others.
@@ -48,5 +52,6 @@ pub(super) const LISTING_ENTRIES_MAX: usize = 10_000;
 /// Bytes of a file that are read at once.
 pub(super) const FILE_CHUNK_BYTES_MAX: usize = 64 * 1_024;
 
+const _: () = assert!(REQUESTS_PER_PEER_MAX * 2 + IDLE_CONNECTIONS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(FIRST_LINE_BYTES_MAX < HEADER_BYTES_MAX);
 const _: () = assert!(PROCESSES_MAX <= STREAMS_MAX);

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -135,6 +136,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub(super) struct Wire {
     io: Box<dyn Io>,
     http2: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Wire {
@@ -195,20 +197,26 @@ impl AsyncWrite for Wire {
 #[derive(Clone)]
 pub(super) struct Connector {
     place: Place,
+    room: Arc<Semaphore>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 impl Connector {
-    /// Without TLS.
-    pub(super) fn plain(place: Place) -> Self {
-        Self { place, tls: None }
+    /// Without TLS. `room`: for how many connections.
+    pub(super) fn plain(place: Place, room: Arc<Semaphore>) -> Self {
+        Self { place, room, tls: None }
     }
 
     /// With TLS under the public roots, speaking `protocols` only (ALPN).
     ///
     /// # Errors
     /// When `host` is no name that a certificate can have.
-    pub(super) fn tls(place: Place, host: &str, protocols: &[&[u8]]) -> Result<Self, String> {
+    pub(super) fn tls(
+        place: Place,
+        room: Arc<Semaphore>,
+        host: &str,
+        protocols: &[&[u8]],
+    ) -> Result<Self, String> {
         let mut roots = rustls::RootCertStore::empty();
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -219,11 +227,13 @@ impl Connector {
             .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
         let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
-        Ok(Self { place, tls: Some((TlsConnector::from(Arc::new(config)), name)) })
+        Ok(Self { place, room, tls: Some((TlsConnector::from(Arc::new(config)), name)) })
     }
 
     /// A connection, and whether HTTP/2 was agreed on.
     pub(super) async fn connect(&self) -> io::Result<Wire> {
+        let full = |_| io::Error::other("too many connections to the target");
+        let _place = self.room.clone().try_acquire_owned().map_err(full)?;
         let local = self.place.connect().await?;
         match (local, &self.tls) {
             (Local::Tcp(tcp), Some((connector, name))) => {
@@ -231,10 +241,10 @@ impl Connector {
                 let secured = tokio::time::timeout(CONNECT_TIMEOUT, secured).await;
                 let secured = secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
                 let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
-                Ok(Wire { io: Box::new(secured), http2 })
+                Ok(Wire { io: Box::new(secured), http2, _place })
             }
-            (Local::Tcp(tcp), None) => Ok(Wire { io: Box::new(tcp), http2: false }),
-            (Local::Unix(unix), _) => Ok(Wire { io: Box::new(unix), http2: false }),
+            (Local::Tcp(tcp), None) => Ok(Wire { io: Box::new(tcp), http2: false, _place }),
+            (Local::Unix(unix), _) => Ok(Wire { io: Box::new(unix), http2: false, _place }),
         }
     }
 }

@@ -23,17 +23,19 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tracing::debug;
 use url::Url;
 
 use super::first::PREFACE;
 use super::limits::{
-    CONNECT_TIMEOUT, HTTP2_ASKED_LIFE, HTTP2_PING, IDLE_CONNECTIONS_MAX, IDLE_TIMEOUT,
+    CONNECT_TIMEOUT, CONNECTIONS_MAX, HTTP2_ASKED_LIFE, HTTP2_PING, IDLE_CONNECTIONS_MAX,
+    IDLE_TIMEOUT, REQUESTS_PER_PEER_MAX,
 };
 use super::place::{Connector, Place};
 use super::problem::problem;
 use super::{Visit, headers};
+use crate::shares::Shares;
 
 /// What a peer sends: its trailers say as little about who asks as its headers.
 type Asked = MapFrame<Incoming, fn(Frame<Bytes>) -> Frame<Bytes>>;
@@ -54,6 +56,7 @@ pub(super) struct Proxy {
     second: Connector,
     /// What it said, and until when that is believed: the server behind a port may be another one tomorrow.
     speaks_http2: Mutex<Option<(bool, Mono)>>,
+    requests: Arc<Shares>,
     scheme: Scheme,
     authority: Authority,
     /// The URL's path as it was written: what `/` means. Empty: the target has no path of its own.
@@ -86,12 +89,15 @@ impl Proxy {
             Target::Url { url } => of_url(url).ok_or_else(|| wrong("it has no host".into()))?,
             Target::Directory { .. } | Target::Command { .. } => return Ok(None),
         };
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let (first, second) = match &tls_host {
-            None => (Connector::plain(place.clone()), Connector::plain(place)),
-            Some(host) => (
-                Connector::tls(place.clone(), host, &[b"http/1.1"]).map_err(wrong)?,
-                Connector::tls(place, host, &[b"h2", b"http/1.1"]).map_err(wrong)?,
-            ),
+            None => (Connector::plain(place.clone(), room.clone()), Connector::plain(place, room)),
+            Some(host) => {
+                let tls = |protocols: &[&[u8]]| {
+                    Connector::tls(place.clone(), room.clone(), host, protocols).map_err(wrong)
+                };
+                (tls(&[b"http/1.1"])?, tls(&[b"h2", b"http/1.1"])?)
+            }
         };
         let scheme = if tls_host.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         let origin = format!("{scheme}://{authority}");
@@ -102,6 +108,7 @@ impl Proxy {
             http2: client(second.clone(), true),
             second,
             speaks_http2: Mutex::default(),
+            requests: Shares::of(REQUESTS_PER_PEER_MAX),
             origins: same_machine(&scheme, &authority, origin),
             authority: authority.parse().map_err(|_| wrong("its host is none".into()))?,
             scheme,
@@ -116,6 +123,10 @@ impl Proxy {
         mut request: Request<Incoming>,
         visit: &Arc<Visit>,
     ) -> Answer {
+        let Some(_share) = self.requests.take(visit.peer) else {
+            let why = "too many requests of this peer wait for their answer";
+            return told(StatusCode::TOO_MANY_REQUESTS, "rate_limited", why);
+        };
         let version = request.version();
         let switch = hyper::upgrade::on(&mut request);
         let wanted = match self.prepare(&mut request, visit) {
