@@ -10,7 +10,7 @@ use super::Agent;
 use super::lookups::Located;
 use super::waits::{Echoes, Stage};
 use crate::io::{
-    Answer, Command, Failure, LinkId, PeerHint, PeerRef, RequestId, TrustState, Write,
+    Answer, Command, Failure, LinkId, Output, PeerHint, PeerRef, RequestId, TrustState, Write,
 };
 use crate::limits::{ALIASES_MAX, COMMANDS_MAX, LOOKUP_TIMEOUT_JOINING, SEEDS_MAX};
 use crate::message::{AskKey, ByeReason, Refusal};

@@ -98,7 +98,10 @@ fn is_claim(name: &HeaderName) -> bool {
     let begins = |with: &[u8]| {
         let name = name.as_str().as_bytes();
         name.len() >= with.len()
-            && name.iter().zip(with).all(|(a, b)| a == b || (*b == b'-' && !a.is_ascii_alphanumeric()))
+            && name
+                .iter()
+                .zip(with)
+                .all(|(a, b)| a == b || (*b == b'-' && !a.is_ascii_alphanumeric()))
     };
     let is = |whole: &[u8]| name.as_str().len() == whole.len() && begins(whole);
     begins(b"homing-") || begins(b"x-forwarded") || is(b"forwarded") || is(b"x-real-ip")

@@ -36,6 +36,8 @@ pub const PORCH_CONNECTIONS_MAX: usize = 64;
 pub const STREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The answer to a stream header.
 pub const STREAM_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Waiting for one of [`STREAMS_PER_CONNECTION_MAX`] streams to end.
+pub const STREAM_PLACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Streams that one peer may have open at once on one connection; more wait for one of these to end. Twice the
 /// 1,000 that one program may well want, so that a second one is not kept waiting by it.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 2_048;

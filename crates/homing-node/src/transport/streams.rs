@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use homing_base::InstanceId;
 use homing_core::io::{DialTarget, Door};
+use homing_core::message::Refusal;
 use iroh::endpoint::{Connection, RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -88,8 +89,9 @@ pub(super) async fn open(
     header: &StreamHeader,
 ) -> Result<OpenedStream, StreamError> {
     let (connection, pooled) = connection(shared, target).await?;
+    let heard = heard(&connection);
     match ask(&connection, header).await {
-        Err(StreamError::Broken(reason)) if pooled => {
+        Err(StreamError::Broken(reason)) if pooled && is_dead(&connection, heard) => {
             // The pooled connection was dead without knowing it: once more on a fresh one.
             tracing::debug!(error = reason, "a pooled connection was replaced");
             connection.close(RESET_REFUSED, b"replaced");
@@ -121,10 +123,26 @@ async fn connection(
     Ok((connection, false))
 }
 
+/// Packets that came over a connection.
+fn heard(connection: &Connection) -> u64 {
+    connection.stats().udp_rx.datagrams
+}
+
+/// Whether a connection that gave no answer is of no use: other streams go on over one whose peer is merely slow.
+fn is_dead(connection: &Connection, heard_before: u64) -> bool {
+    !alive(connection) || heard(connection) == heard_before
+}
+
 async fn ask(connection: &Connection, header: &StreamHeader) -> Result<OpenedStream, StreamError> {
+    // While the peer has as many streams open as it takes, a new one waits for the end of another.
+    let before = heard(connection);
+    let opened = timeout(limits::STREAM_PLACE_TIMEOUT, connection.open_bi()).await;
+    let opened = opened.map_err(|_| match heard(connection) == before {
+        true => StreamError::Broken("nothing was heard for 5 s".into()),
+        false => StreamError::Refused(Refusal::RateLimited),
+    })?;
+    let (mut send, mut recv) = opened.map_err(|e| StreamError::Broken(e.to_string()))?;
     let asked = async {
-        let opened = connection.open_bi().await;
-        let (mut send, mut recv) = opened.map_err(|e| StreamError::Broken(e.to_string()))?;
         write_frame(&mut send, &homing_base::cbor::encode(header)).await?;
         let reply = StreamReply::decode(&read_frame(&mut recv).await?);
         let reply = reply.map_err(|e| StreamError::Broken(e.to_string()))?;

@@ -92,6 +92,29 @@ async fn a_dead_pooled_connection_is_replaced() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_answer_costs_one_stream_and_no_other() {
+    let (a, mut b) = (Peer::private(&[]).await, Peer::private(&[]).await);
+    let target = b.target(Door::Main, &[]);
+    b.admit(a.transport.main());
+    let (transport, there) = (a.transport.clone(), target.clone());
+    let first = tokio::spawn(async move { transport.open_stream(&there, header("mcp")).await });
+    let mut host = incoming(&mut b).await.accept(Protocol::Bytes).await.unwrap();
+    let mut first = first.await.unwrap().unwrap();
+
+    let (transport, there) = (a.transport.clone(), target.clone());
+    let second = tokio::spawn(async move { transport.open_stream(&there, header("mcp")).await });
+    let unanswered = incoming(&mut b).await;
+    let late = second.await.unwrap().unwrap_err();
+    assert!(matches!(late, StreamError::Broken(_)), "{late:?}");
+    drop(unanswered);
+
+    host.send.write_all(b"still here").await.unwrap();
+    let mut heard = [0; 10];
+    first.recv.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"still here");
+}
+
 /// An admitted peer that opens streams and never says what for: they wait for their turn, are thrown out, and nobody
 /// else notices.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -91,8 +91,7 @@ pub(super) fn perform(shared: &Arc<Shared>, tasks: &Tasks, order: PortOrder) {
             let measured = shared.ports.inner().measured.take_if(|(id, _)| *id == attempt);
             let probes = Probes::new(&secret);
             let job = Job { shared: shared.clone(), attempt, endpoint, probes: probes.clone() };
-            let knock =
-                async move { attempt::knock(measured?.1, &probes, &secret, ip).await };
+            let knock = async move { attempt::knock(measured?.1, &probes, &secret, ip).await };
             tasks.spawn(job.run(knock));
         }
         PortOrder::Fan { attempt, endpoint, secret, at } => {
