@@ -1,6 +1,6 @@
 //! `netcheck` and `doctor`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use homing_api::network::{Check, Doctor, Netcheck, Outcome, PeerDiagnosis};
 use homing_api::peers::PathKind;
@@ -24,13 +24,13 @@ impl Node {
             None => None,
         };
         let facts = self.shared.transport.facts();
-        let global = |v4| facts.direct.iter().copied().find(|a| a.is_ipv4() == v4 && is_global(a));
+        let (global_v4, global_v6) = self.shared.transport.seen_from_outside();
         Ok(Netcheck {
             schema: Schema::new(),
             network: network_of(&self.shared),
-            global_v4: global(true),
-            global_v6: global(false),
-            nat: nat(facts.network, global(true), &self.shared.transport.bound()).to_owned(),
+            global_v4,
+            global_v6,
+            nat: nat(facts.network, global_v4, crate::transport::own_v4()).to_owned(),
             relays: self.relay_links(),
             direct: facts.direct,
             peer: diagnosis,
@@ -85,22 +85,35 @@ fn outcome(severity: homing_api::agent::Severity) -> Outcome {
     }
 }
 
-fn nat(network: Network, global: Option<SocketAddr>, bound: &[SocketAddr]) -> &'static str {
+/// `own`: where packets to the internet leave from.
+fn nat(network: Network, seen: Option<SocketAddr>, own: Option<IpAddr>) -> &'static str {
     match network {
         Network { udp_v4: Some(false), .. } => "udp blocked",
+        _ if seen.is_some_and(|seen| Some(seen.ip()) == own) => "none",
+        Network { udp_v4: None, .. } | Network { mapping_varies: None, .. } => "unknown",
         Network { mapping_varies: Some(true), .. } => "symmetric",
-        Network { udp_v4: None, .. } => "unknown",
-        _ if global.is_some_and(|g| bound.iter().any(|b| b.ip() == g.ip())) => "none",
-        _ => "cone",
+        Network { mapping_varies: Some(false), .. } => "cone",
     }
 }
 
-/// Neither loopback nor private nor link-local.
-fn is_global(addr: &SocketAddr) -> bool {
-    match addr.ip() {
-        std::net::IpAddr::V4(ip) => {
-            !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nat_is_named_by_what_was_seen_of_it() {
+        let own: IpAddr = "192.0.2.7".parse().unwrap();
+        let at = |ip: &str| Some(SocketAddr::new(ip.parse().unwrap(), 4_000));
+        let measured = |udp_v4, mapping_varies| Network { udp_v4, mapping_varies, udp_v6: None };
+        for (network, seen, expected) in [
+            (measured(Some(true), None), at("192.0.2.7"), "none"),
+            (measured(Some(true), Some(false)), at("198.51.100.1"), "cone"),
+            (measured(Some(true), Some(true)), at("198.51.100.1"), "symmetric"),
+            (measured(Some(true), None), at("198.51.100.1"), "unknown"),
+            (measured(Some(false), None), None, "udp blocked"),
+            (measured(None, None), None, "unknown"),
+        ] {
+            assert_eq!(nat(network, seen, Some(own)), expected, "{network:?}");
         }
-        std::net::IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
     }
 }

@@ -49,6 +49,7 @@ pub use links::MessageBytes;
 pub use path::{PathView, Via};
 pub use proxy::Proxy;
 pub use stream::{IncomingStream, OpenedStream, StreamError, StreamHeader};
+pub(crate) use surroundings::own_v4;
 
 use admission::Admission;
 use doors::Doors;
@@ -342,6 +343,18 @@ impl Transport {
     #[must_use]
     pub fn bound(&self) -> Vec<SocketAddr> {
         self.shared.doors.pair().map(|pair| pair.main.bound_sockets()).unwrap_or_default()
+    }
+
+    /// Where relays see this node's packets come from, by IPv4 and by IPv6, as last measured.
+    #[must_use]
+    pub fn seen_from_outside(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let report = self
+            .shared
+            .doors
+            .pair()
+            .and_then(|pair| iroh::Watcher::get(&mut pair.main.net_report()));
+        let Some(report) = report else { return (None, None) };
+        (report.global_v4.map(SocketAddr::V4), report.global_v6.map(SocketAddr::V6))
     }
 
     /// Closes every link and both doors, and waits until the peers were told and the UDP ports are free (2.5 s at
