@@ -32,6 +32,8 @@ pub const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 pub const PORCH_HEAD_BYTES_MAX: usize = 4_096;
 /// Connections through the porch at once; more wait.
 pub const PORCH_CONNECTIONS_MAX: usize = 64;
+/// Before the next attempt to take one of them in, when that failed.
+pub const PORCH_BREATHER: Duration = Duration::from_millis(100);
 /// A connection for streams.
 pub const STREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The answer to a stream header.
@@ -70,6 +72,8 @@ pub const PROBES_EAGER_MOVED: u32 = 8;
 pub const PROBE_AGAIN: Duration = Duration::from_millis(250);
 /// From the kernel's first word of a network change to the look at what came of it.
 pub const NETWORK_SETTLES: Duration = Duration::from_millis(20);
+/// Before the next look when the kernel's news could not be read.
+pub const NEWS_LOST_PAUSE: Duration = Duration::from_millis(250);
 /// From that word to the core's trial of its links: the stack waits a quarter of a second for the change to settle, and what
 /// is sent before it has moved its sockets is lost with the old path.
 pub const STACK_MOVES: Duration = Duration::from_millis(300);

@@ -221,7 +221,11 @@ async fn welcome(listener: TcpListener, book: Arc<RelayBook>, expected: String) 
     let guests = Tasks::default();
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let Ok((mut guest, _)) = listener.accept().await else { continue };
+        let Ok((mut guest, _)) = listener.accept().await else {
+            // No file is left to open, for the moment.
+            tokio::time::sleep(limits::PORCH_BREATHER).await;
+            continue;
+        };
         let (book, expected) = (book.clone(), expected.clone());
         guests.spawn(async move {
             if let Err((status, reason)) = serve(&mut guest, &book, &expected).await {

@@ -142,7 +142,8 @@ impl RelayBook {
         let is_it = |url: &String| {
             let url: Option<url::Url> = url.parse().ok();
             url.is_some_and(|u| {
-                u.host_str() == Some(host) && u.port_or_known_default() == Some(port)
+                u.host().is_some_and(|h| bare_host(&h) == host)
+                    && u.port_or_known_default() == Some(port)
             })
         };
         self.table().known.keys().any(is_it)

@@ -29,7 +29,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::limits::{NETWORK_SETTLES, SLEEP_LOOK, SLEEP_MIN, STACK_MOVES};
+use super::limits::{NETWORK_SETTLES, NEWS_LOST_PAUSE, SLEEP_LOOK, SLEEP_MIN, STACK_MOVES};
 use super::{Shared, TransportEvent};
 use crate::clock;
 
@@ -71,8 +71,9 @@ pub(super) async fn run(shared: Arc<Shared>, told: watch::Sender<Option<Change>>
         tokio::select! {
             heard = hear(news.as_ref()) => {
                 if let Err(error) = heard {
-                    tracing::debug!(%error, "the kernel's news of the network ended");
-                    return;
+                    // More came at once than there was room for: what it was, the look will show.
+                    tracing::debug!(%error, "news of the network were lost");
+                    sleep(NEWS_LOST_PAUSE).await;
                 }
                 // An address comes, then its route: one change.
                 sleep(NETWORK_SETTLES).await;
@@ -126,6 +127,11 @@ impl Surroundings {
         let has_way = self.sources.iter().any(Option::is_some);
         new_source || (has_way && !self.running.is_subset(&before.running))
     }
+}
+
+/// Where packets to the internet leave from by IPv4; `None`: there is no route.
+pub(crate) fn own_v4() -> Option<IpAddr> {
+    SOMEWHERE.into_iter().filter(SocketAddr::is_ipv4).find_map(source)
 }
 
 /// The address that a packet to `there` would come from; `None`: no route.

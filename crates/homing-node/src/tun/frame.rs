@@ -86,7 +86,8 @@ impl Halves {
     }
 
     fn pair(&mut self, kind: u8, id: u16, part: Bytes) -> Arrived {
-        let other = self.waiting.iter().position(|(k, i, _)| *k != kind && *i == id);
+        // The newest: numbers come round.
+        let other = self.waiting.iter().rposition(|(k, i, _)| *k != kind && *i == id);
         let Some((_, _, waited)) = other.and_then(|at| self.waiting.remove(at)) else {
             if self.waiting.len() == HALVES_MAX {
                 self.waiting.pop_front();

@@ -163,7 +163,9 @@ impl Place {
 /// Removes a socket file that nobody serves.
 async fn clear_stale(path: &Path) -> io::Result<()> {
     let is_socket = path.symlink_metadata().is_ok_and(|m| m.file_type().is_socket());
-    match is_socket && UnixStream::connect(path).await.is_err() {
+    // A full queue is an error as well, of a program that lives.
+    let is_dead = |e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused;
+    match is_socket && UnixStream::connect(path).await.is_err_and(is_dead) {
         true => std::fs::remove_file(path),
         false => Ok(()),
     }
