@@ -12,6 +12,7 @@ pub use content::{FetchEvent, Fetching};
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -22,6 +23,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use crate::error::{ApiError, Code};
 use crate::events::Event;
@@ -56,6 +58,13 @@ pub struct EventStream {
     body: Incoming,
     decoder: SseDecoder,
 }
+
+/// How long an answer may take before the daemon is asked whether it is there at all.
+const ANSWER_LOOK: Duration = Duration::from_secs(5);
+/// How long it may take to say that: a loaded machine is slow, a stopped process is silent.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The smallest question.
+const VERSION_PATH: &str = "/v1/version";
 
 /// A raw byte stream through the daemon to a peer.
 #[derive(Debug)]
@@ -194,9 +203,40 @@ impl Client {
             .await
             .map_err(|e| internal("the connection to the daemon", &e))?;
         tokio::spawn(connection.with_upgrades());
-        let response = sender.send_request(request).await.map_err(|e| hung_up(&e))?;
+        let mut answer = std::pin::pin!(sender.send_request(request));
+        let response = loop {
+            match timeout(ANSWER_LOOK, &mut answer).await {
+                Ok(response) => break response.map_err(|e| hung_up(&e))?,
+                // Some answers take long; that there is somebody who will give them must show sooner.
+                Err(_) if self.is_alive().await => {}
+                Err(_) => return Err(self.is_stuck()),
+            }
+        };
         self.check_version(&response)?;
         Ok(response)
+    }
+
+    /// Whether the daemon answers the smallest question.
+    async fn is_alive(&self) -> bool {
+        let asked = async {
+            let stream = UnixStream::connect(&self.socket).await.ok()?;
+            let io = TokioIo::new(stream);
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.ok()?;
+            tokio::spawn(connection);
+            let request = Request::get(VERSION_PATH).header(HOST, "homing");
+            sender.send_request(request.body(Full::new(Bytes::new())).ok()?).await.ok()
+        };
+        timeout(ALIVE_TIMEOUT, asked).await.is_ok_and(|answer| answer.is_some())
+    }
+
+    fn is_stuck(&self) -> ApiError {
+        let home = self.socket.parent().unwrap_or(Path::new("."));
+        ApiError::new(Code::Timeout, "the daemon does not answer")
+            .why(format!("it took the connection at {} and says nothing", self.socket.display()))
+            .hint(format!(
+                "homing daemon logs; or end it: kill -9 $(cat {}), nothing that was acknowledged is lost; then homing up",
+                home.join("daemon.pid").display()
+            ))
     }
 
     fn check_version(&self, response: &Response<Incoming>) -> Result<(), ApiError> {

@@ -3,7 +3,7 @@
 //! One place, so that the command line, HTTP and an embedding program say the same.
 
 use homing_api::{ApiError, Code};
-use homing_base::{Service, Wall, with_causes};
+use homing_base::{InstanceId, Service, Wall, with_causes};
 use homing_core::Failure;
 use homing_core::io::TrustState;
 use homing_core::message::Refusal;
@@ -62,6 +62,7 @@ pub(crate) fn of_failure(what: &str, failure: &Failure, now: Wall) -> ApiError {
         }
         Failure::Myself => ApiError::new(Code::Usage, format!("{what} is this agent itself"))
             .hint("name another agent"),
+        Failure::Superseded { by } => in_use(by),
         Failure::Limit { what, max } => {
             ApiError::new(Code::LimitReached, format!("no more than {max} {what}"))
         }
@@ -77,6 +78,13 @@ pub(crate) fn of_failure(what: &str, failure: &Failure, now: Wall) -> ApiError {
         Failure::Invalid(why) => ApiError::new(Code::Usage, why),
         other => ApiError::new(Code::Internal, format!("{what}: {other:?}")),
     }
+}
+
+/// Another run of this identity is the one to ask.
+fn in_use(by: &InstanceId) -> ApiError {
+    ApiError::new(Code::IdentityInUse, "a newer instance of this identity runs elsewhere")
+        .why(format!("the newer instance is {by}; this one no longer speaks for the agent"))
+        .hint("stop one of the two: homing down. To take over here: homing down, then homing up --takeover with the flags you started it with")
 }
 
 /// The configuration leaves the DHT out.

@@ -39,10 +39,29 @@ fn other_flags_than_the_running_daemons_are_a_conflict_not_a_silence() {
     let error = home.failure(&["up", "--listen", "127.0.0.1:49999"]);
     assert_eq!(error["why"], "its listen is 127.0.0.1:0, not 127.0.0.1:49999");
     assert_eq!(home.json(&["up", "--listen", "127.0.0.1:0"])["changed"], false);
+    let error = home.failure(&["up", "--tun"]);
+    assert_eq!(error["why"], "its tun.enabled is false, not true");
     let error = home.failure(&["up", "--set", "dht.enbled=false"]);
     assert!(error["message"].as_str().unwrap().contains("did you mean dht.enabled?"), "{error}");
     assert_eq!(home.failure(&["daemon", "run"])["code"], "already_exists");
     assert_eq!(home.json(&["info"])["name"], "one");
+}
+
+#[test]
+fn a_daemon_that_says_nothing_is_found_out() {
+    let home = Home::new();
+    let pid = home.json(&["up", "--listen", "127.0.0.1:0"])["pid"].to_string();
+    let signal = |name: &str| {
+        let sent = std::process::Command::new("kill").args([name, &pid]).status();
+        assert!(sent.unwrap().success(), "kill {name} {pid}");
+    };
+    signal("-STOP");
+    let error = home.failure(&["status"]);
+    signal("-CONT");
+    assert_eq!((&error["code"], &error["exit"]), (&"timeout".into(), &6.into()), "{error}");
+    assert_eq!(error["message"], "the daemon does not answer");
+    assert!(error["hint"].as_str().unwrap().contains("daemon.pid"), "{error}");
+    assert_eq!(home.run(&["status"]).code, 0, "what was only held up goes on");
 }
 
 #[test]

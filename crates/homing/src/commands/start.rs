@@ -211,8 +211,9 @@ pub(crate) async fn running(session: &Session) -> Result<Option<Info>, ApiError>
 
 /// The daemon runs: whether it is as asked for, and what can be added is.
 async fn keep(session: &Session, args: &StartArgs, info: &Info) -> Result<bool, ApiError> {
+    expect_own(info)?;
     let mut different = differences(args, info);
-    if args.listen.is_some() || !args.set.is_empty() {
+    if args.listen.is_some() || args.tun || !args.set.is_empty() {
         different.extend(set_otherwise(args, &session.client()?.config().await?));
     }
     if !different.is_empty() {
@@ -246,7 +247,7 @@ fn differences(args: &StartArgs, info: &Info) -> Vec<String> {
     list
 }
 
-/// Keys of `--set` and `--listen` that the running daemon has other values for.
+/// Keys of `--set`, `--listen` and `--tun` that the running daemon has other values for.
 fn set_otherwise(args: &StartArgs, running: &ConfigView) -> Vec<String> {
     let differs = |(name, text): &Setting| {
         let wanted = Key::find(name).and_then(|key| key.parse(text)).map(|v| v.to_string());
@@ -255,7 +256,19 @@ fn set_otherwise(args: &StartArgs, running: &ConfigView) -> Vec<String> {
         (wanted.as_deref() != Some(&now)).then(|| format!("its {name} is {now}, not {text}"))
     };
     let listen = args.listen.map(|listen| ("listen", listen.to_string()));
-    args.set.iter().chain(&listen).filter_map(differs).collect()
+    let tun = args.tun.then(|| ("tun.enabled", "true".to_owned()));
+    args.set.iter().chain(&listen).chain(&tun).filter_map(differs).collect()
+}
+
+/// The running daemon speaks for its identity: one that was superseded is not what `up` or `wait online` asks for.
+pub(crate) fn expect_own(info: &Info) -> Result<(), ApiError> {
+    let Some(item) = info.health.iter().find(|item| item.code == Code::IdentityInUse.as_str())
+    else {
+        return Ok(());
+    };
+    Err(ApiError::new(Code::IdentityInUse, item.title.clone())
+        .why(format!("{}; the daemon here (pid {}) no longer speaks for the agent", item.text, info.pid))
+        .hint("stop one of the two: homing down. To take over here: homing down, then homing up --takeover with the flags you started it with"))
 }
 
 /// A key file that was named is there: a slip of the pen must not become another agent.

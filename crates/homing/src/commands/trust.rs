@@ -177,12 +177,23 @@ pub(crate) async fn pending(session: &Session) -> Outcome {
     let names = || pending.requests.iter().map(|r| r.peer.node_id.to_string()).collect();
     session.out.result(&pending, names, || pending_text(&pending));
     if !pending.requests.is_empty() && !session.out.format.is_json() {
-        let first = pending.requests[0].peer.label();
+        let first = unmistakable(session, &pending).await?;
         output::say(&format!(
             "approve with: homing approve {first}        (or --allow SERVICE for less)"
         ));
     }
     Ok(OK)
+}
+
+/// How to call the first who asks: by its name, unless somebody else has the same.
+async fn unmistakable(session: &Session, pending: &Pending) -> Result<String, ApiError> {
+    let first = &pending.requests[0].peer;
+    let trusted = session.client()?.trust_list().await?.entries;
+    let others =
+        pending.requests[1..].iter().map(|r| &r.peer).chain(trusted.iter().map(|t| &t.peer));
+    let mut others = others.filter(|other| other.node_id != first.node_id);
+    let taken = first.name.is_some() && others.any(|other| other.name == first.name);
+    Ok(if taken { first.node_id.fmt_short() } else { first.label() })
 }
 
 fn pending_text(pending: &Pending) -> String {

@@ -8,7 +8,7 @@ use homing_api::{ApiError, Code};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{OK, Outcome, status, trust};
+use super::{OK, Outcome, start, status, trust};
 use crate::render::words;
 use crate::session::Session;
 
@@ -87,7 +87,12 @@ pub(crate) async fn run(session: &Session, args: &WaitArgs) -> Outcome {
 
 async fn self_online(session: &Session) -> Result<(), ApiError> {
     let deadline = Instant::now() + session.timeout.unwrap_or(TIMEOUT_DEFAULT);
-    while !session.client()?.info().await?.online {
+    loop {
+        let info = session.client()?.info().await?;
+        start::expect_own(&info)?;
+        if info.online {
+            return Ok(());
+        }
         if Instant::now() >= deadline {
             return Err(ApiError::new(Code::Timeout, "this agent is not reachable yet")
                 .why("none of its relays answers")
@@ -95,7 +100,6 @@ async fn self_online(session: &Session) -> Result<(), ApiError> {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    Ok(())
 }
 
 async fn path(session: &Session, peer: &str, wanted: &[PathKind]) -> Result<(), ApiError> {
