@@ -38,6 +38,8 @@ pub const PORCH_BREATHER: Duration = Duration::from_millis(100);
 pub const STREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The answer to a stream header.
 pub const STREAM_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections for streams with one endpoint; an honest peer has one each way, and one more while it replaces one.
+pub const STREAM_CONNECTIONS_MAX: usize = 8;
 /// Waiting for one of [`STREAMS_PER_CONNECTION_MAX`] streams to end.
 pub const STREAM_PLACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Streams that one peer may have open at once on one connection; more wait for one of these to end. Twice the

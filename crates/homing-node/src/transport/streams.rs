@@ -57,10 +57,12 @@ impl Streams {
         pool.entry(endpoint).or_default().clone()
     }
 
-    fn enlist(&self, connection: &Connection) {
+    /// How many there are now with the same endpoint.
+    fn enlist(&self, connection: &Connection) -> usize {
         let mut live = self.live();
         live.retain(|_, c| alive(c));
         live.insert(connection.stable_id(), connection.clone());
+        live.values().filter(|c| remote_of(c) == remote_of(connection)).count()
     }
 
     fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Connection>> {
@@ -166,7 +168,10 @@ async fn ask(connection: &Connection, header: &StreamHeader) -> Result<OpenedStr
 
 /// Hands the streams of an admitted peer's connection to the shell until it ends.
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
-    shared.streams.enlist(&connection);
+    if shared.streams.enlist(&connection) > limits::STREAM_CONNECTIONS_MAX {
+        // Each has its own allowance of streams.
+        return connection.close(RESET_REFUSED, b"too many connections");
+    }
     let endpoint = remote_of(&connection);
     if !shared.admission.holds(endpoint) {
         // Expelled between the check and the list.

@@ -158,3 +158,28 @@ async fn ten_thousand_half_open_streams_keep_nobody_out() {
     assert_eq!(thrown_out, HALF_OPEN);
     assert!(connection.close_reason().is_none());
 }
+
+/// Each connection has an allowance of streams: one endpoint gets few of them, and those it has go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_has_few_connections() {
+    let mut b = Peer::private(&[]).await;
+    let crowd = iroh::Endpoint::builder(presets::Minimal)
+        .relay_mode(iroh::RelayMode::Disabled)
+        .bind()
+        .await
+        .unwrap();
+    b.admit(InstanceId(*crowd.id().as_bytes()));
+    let id = iroh::EndpointId::from_bytes(&b.transport.main().0).unwrap();
+    let there = iroh::EndpointAddr::new(id).with_ip_addr(b.socket());
+    let mut held = Vec::new();
+    for _ in 0..12 {
+        held.push(crowd.connect(there.clone(), ALPN_STREAM).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(held.iter().filter(|c| c.close_reason().is_none()).count(), 8);
+    let (mut send, _recv) = held[0].open_bi().await.unwrap();
+    let asked = homing_base::cbor::encode(&header("mcp"));
+    send.write_all(&u32::try_from(asked.len()).unwrap().to_be_bytes()).await.unwrap();
+    send.write_all(&asked).await.unwrap();
+    assert_eq!(incoming(&mut b).await.header, header("mcp"));
+}
