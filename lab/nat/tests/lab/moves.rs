@@ -88,8 +88,8 @@ fn address_change(notes: &mut Notes) -> Result<()> {
     let (a, mut b) = world.pair(Behind(PortRestricted), Behind(PortRestricted))?;
     until_direct(&a.agent, "agent-b", Duration::from_secs(8))?;
     let mut pings = Pings::start(&a.agent, "agent-b")?;
-    // One of 170 took 1.6 s, all others less than 0.9 s.
-    let bound = Duration::from_secs(2);
+    // 35 took 0.41 to 0.61 s, beside the simulator's tests.
+    let bound = Duration::from_secs(1);
     gap(notes, &mut pings, "new address in the same network", bound, || b.host.readdress())?;
     gap(notes, &mut pings, "another network", bound, || b.host.move_to(other.lan()))?;
     gap(notes, &mut pings, "public network", bound, || b.host.move_to(world.lab.public()))?;
