@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 
-A, B = "hbench-a", "hbench-b"
+A, B = f"hbench-{os.getpid()}-a", f"hbench-{os.getpid()}-b"
 ADDR = {A: "10.213.0.1", B: "10.213.0.2"}
 SINK, TLS_SINK = 5001, 5002
 CHUNK = 256 * 1024
@@ -66,10 +66,25 @@ def sink(cert):
     listen(SINK, lambda c: c)
 
 
-def client(host, port, tls, seconds):
+def exactly(conn, count):
+    got = b""
+    while len(got) < count:
+        more = conn.recv(count - len(got))
+        assert more, "the connection ended"
+        got += more
+    return got
+
+
+def client(host, port, tls, seconds, through):
     def connect():
         conn = socket.create_connection((host, port), timeout=30)
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if through:
+            conn.sendall(f"CONNECT {through} HTTP/1.1\r\nHost: {through}\r\n\r\n".encode())
+            answer = b""
+            while not answer.endswith(b"\r\n\r\n"):
+                answer += exactly(conn, 1)
+            assert b" 200 " in answer.split(b"\r\n")[0], answer
         if not tls:
             return conn
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -85,17 +100,16 @@ def client(host, port, tls, seconds):
             sent += CHUNK
         # The last byte says that it is the last.
         conn.sendall(b"\x01")
-        count = int.from_bytes(conn.recv(8), "big")
+        count = int.from_bytes(exactly(conn, 8), "big")
         assert count == sent + 1, f"{count} of {sent + 1} bytes arrived"
         rate = count * 8 / (time.monotonic() - began) / 1e6
     with connect() as conn:
         conn.sendall(b"P")
         times = []
         for _ in range(PINGS):
-            began, left = time.perf_counter(), 64
+            began = time.perf_counter()
             conn.sendall(bytes(64))
-            while left:
-                left -= len(conn.recv(left))
+            exactly(conn, 64)
             times.append((time.perf_counter() - began) * 1e6)
     print(json.dumps({"mbit": rate, "us": statistics.median(times)}))
 
@@ -200,6 +214,8 @@ class Stage:
         run(B, "expose", str(SINK), "--name", "sink", "--tcp")
         self.start(A, binary, "forward", "6001", "agent-b:sink", env={"HOMING_HOME": homes[A]})
         self.ways["homing"] = ("127.0.0.1", 6001)
+        # The same stream without the process that listens for `forward`.
+        self.ways["gateway"] = ("127.0.0.1", 7420, "sink.agent-b.agent.internal:80")
 
     def iroh(self):
         if not self.options.iroh:
@@ -278,9 +294,9 @@ class Stage:
         self.ways["nebula"] = ("10.216.0.2", SINK)
 
     def measure(self, way):
-        host, port = self.ways[way]
+        host, port, *through = self.ways[way]
         told = self.inside(A, sys.executable, os.path.abspath(__file__), "--client", host, port,
-                           int(way == "tls"), self.options.seconds)
+                           int(way == "tls"), self.options.seconds, *through)
         return json.loads(told)
 
 
@@ -309,6 +325,9 @@ def table(stage, results):
     for way in results:
         mbit, us = middle(way, "mbit"), middle(way, "us")
         print(f"{way:<12} {mbit:>9.0f} {rate / mbit:>9.2f}x {us:>9.0f} {trip / us:>9.2f}x")
+    if "iroh" in results:
+        forward, gateway, iroh = (middle(way, "mbit") for way in ("homing", "gateway", "iroh"))
+        print(f"of bare iroh: {forward / iroh:.2f} by forward, {gateway / iroh:.2f} by the gateway")
     for way, why in stage.skipped.items():
         print(f"{way:<12} skipped: {why}")
 
@@ -318,7 +337,7 @@ def main():
         return sink(sys.argv[2])
     if sys.argv[1:2] == ["--client"]:
         host, port, tls, seconds = sys.argv[2:6]
-        return client(host, int(port), tls == "1", float(seconds))
+        return client(host, int(port), tls == "1", float(seconds), "".join(sys.argv[6:]))
     parser = argparse.ArgumentParser()
     parser.add_argument("--homing", required=True)
     parser.add_argument("--iroh")
