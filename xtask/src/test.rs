@@ -5,7 +5,7 @@
 //! api-tools   a schema-driven fuzzer and a client generator, in a Python environment of their own
 //! agent-tools the official SDKs of MCP and A2A, in another
 //! chain-tools a Solidity compiler and a development chain, from npm
-//! release     the binary that people run; flow and lab tests start it (HOMING_BIN)
+//! program     what people run, but for link-time optimisation; flow and lab tests start it (HOMING_BIN)
 //! workspace   unit, property, flow, corpus and documentation tests of every crate
 //! simulator   100 seeds × 200 agents
 //! lab         real nodes behind real NATs in network namespaces, one test at a time
@@ -47,7 +47,7 @@ const POSTGRES_PACKAGE: &str = "postgresql";
 pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     let packages = Workspace::read(root)?;
     let has = |name: &str| packages.package(name).is_some();
-    let binary = run::target_dir(root).join("release/homing");
+    let binary = run::target_dir(root).join("tested/homing");
     let mut report = Report::default();
     let lab_tools = if extent == Extent::Full && has(LAB) { missing_tools() } else { Vec::new() };
     let mut packages: Vec<_> = lab_tools.iter().map(|(_, package)| *package).collect();
@@ -70,7 +70,7 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     let ipns = (api_tools::IPNS_VARIABLE, ipns);
     let chain = (api_tools::CHAIN_VARIABLE, api_tools::prepare_chain(root, &mut report));
     let tools = [&tools[..], &[ipns, chain]].concat();
-    report.part("release binary", || release(root, &binary));
+    report.part("program", || program(root, &binary));
     report.part("workspace tests", || workspace(root, &binary, &tools, has(LAB)));
     if extent == Extent::Full {
         report.part("simulator sweep", || sweep(root));
@@ -125,8 +125,8 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
-fn release(root: &Path, binary: &Path) -> Result<Tally> {
-    let ended = run::cargo(root, &["build", "--release", "-p", "homing"]).stream()?;
+fn program(root: &Path, binary: &Path) -> Result<Tally> {
+    let ended = run::cargo(root, &["build", "--profile", "tested", "-p", "homing"]).stream()?;
     ensure!(!ended.success || binary.is_file(), "{} was not built", binary.display());
     Ok(Tally::one(ended.success))
 }
