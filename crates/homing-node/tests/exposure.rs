@@ -13,6 +13,7 @@ use common::{PATIENCE, befriend, pair};
 use futures_util::stream;
 use homing_api::Code;
 use homing_api::exposures::{ExposeRequest, Mode, Target};
+use homing_api::trust::ApproveRequest;
 use homing_node::{Node, Stream};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -145,6 +146,23 @@ async fn silence_does_not_get_forged_headers_past_a_web_server_that_greets() {
     let response = client.send_request(request.body(Empty::<Bytes>::new()).unwrap());
     let response = tokio::time::timeout(PATIENCE, response).await.unwrap().unwrap();
     assert_eq!(response.headers()["peer"], "agent-b");
+}
+
+#[tokio::test]
+async fn a_process_that_is_no_longer_allowed_breaks_off_and_does_not_end() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let target = Target::Command { argv: vec!["cat".into()], cwd: None };
+    a.expose(ExposeRequest::new(target).named("cat".parse().unwrap())).await.unwrap();
+    let mut stream = open(&b, &a, "cat").await;
+    stream.write_all(b"x").await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    let mut narrower = ApproveRequest::of(b.node_id().to_string());
+    narrower.services = Some(vec!["web".parse().unwrap()]);
+    a.approve(narrower).await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, stream.recv.read(&mut [0])).await.unwrap();
+    assert!(ended.is_err(), "an end would say that this was all: {ended:?}");
 }
 
 #[tokio::test]

@@ -66,11 +66,17 @@ impl Process {
     }
 
     /// Carries the stream to the end of either.
-    pub(super) async fn serve(mut self, stream: Stream, visit: &Visit) {
-        let orderly = tokio::select! {
-            orderly = carry(stream, &mut self.child) => orderly,
-            () = visit.ended() => false,
+    pub(super) async fn serve(mut self, mut stream: Stream, visit: &Visit) {
+        let carried = tokio::select! {
+            orderly = carry(&mut stream, &mut self.child) => Some(orderly),
+            () = visit.ended() => None,
         };
+        match carried {
+            Some(_) => drop(stream),
+            // Dropped it would end in order, as if this were all.
+            None => stream.abort(),
+        }
+        let orderly = carried == Some(true);
         if let Some(group) = self.group {
             if orderly {
                 drop(tokio::time::timeout(PROCESS_END_TIMEOUT, group.leader_ended()).await);
@@ -99,7 +105,7 @@ fn spawn(argv: &[String], cwd: Option<&Path>, visit: &Visit) -> std::io::Result<
 }
 
 /// Bytes both ways until the process closes its output; whether the stream held until then.
-async fn carry(stream: Stream, child: &mut Child) -> bool {
+async fn carry(stream: &mut Stream, child: &mut Child) -> bool {
     let mut stdin = child.stdin.take().expect("stdin was asked for");
     let mut stdout = child.stdout.take().expect("stdout was asked for");
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
