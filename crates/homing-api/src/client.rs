@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
@@ -27,6 +28,7 @@ use tokio::time::timeout;
 
 use crate::error::{ApiError, Code};
 use crate::events::Event;
+use crate::operations as op;
 use crate::sse::{SseDecoder, SseEvent};
 use crate::streams::Protocol;
 use crate::{
@@ -63,8 +65,6 @@ pub struct EventStream {
 const ANSWER_LOOK: Duration = Duration::from_secs(5);
 /// How long it may take to say that: a loaded machine is slow, a stopped process is silent.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The smallest question.
-const VERSION_PATH: &str = "/v1/version";
 
 /// A raw byte stream through the daemon to a peer.
 #[derive(Debug)]
@@ -198,11 +198,7 @@ impl Client {
             .header(HOST, "homing")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| ApiError::new(Code::Usage, format!("the request is malformed: {e}")))?;
-        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.not_running(&e))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| internal("the connection to the daemon", &e))?;
-        tokio::spawn(connection.with_upgrades());
+        let mut sender = self.connect_daemon().await?;
         let mut answer = std::pin::pin!(sender.send_request(request));
         let response = loop {
             match timeout(ANSWER_LOOK, &mut answer).await {
@@ -216,14 +212,20 @@ impl Client {
         Ok(response)
     }
 
+    async fn connect_daemon(&self) -> Result<SendRequest<Full<Bytes>>, ApiError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.not_running(&e))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| internal("the connection to the daemon", &e))?;
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender)
+    }
+
     /// Whether the daemon answers the smallest question.
     async fn is_alive(&self) -> bool {
         let asked = async {
-            let stream = UnixStream::connect(&self.socket).await.ok()?;
-            let io = TokioIo::new(stream);
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.ok()?;
-            tokio::spawn(connection);
-            let request = Request::get(VERSION_PATH).header(HOST, "homing");
+            let mut sender = self.connect_daemon().await.ok()?;
+            let request = Request::get(op::VERSION).header(HOST, "homing");
             sender.send_request(request.body(Full::new(Bytes::new())).ok()?).await.ok()
         };
         timeout(ALIVE_TIMEOUT, asked).await.is_ok_and(|answer| answer.is_some())

@@ -67,16 +67,17 @@ impl Process {
 
     /// Carries the stream to the end of either.
     pub(super) async fn serve(mut self, mut stream: Stream, visit: &Visit) {
-        let carried = tokio::select! {
-            orderly = carry(&mut stream, &mut self.child) => Some(orderly),
-            () = visit.ended() => None,
+        let orderly = tokio::select! {
+            orderly = carry(&mut stream, &mut self.child) => {
+                drop(stream);
+                orderly
+            }
+            () = visit.ended() => {
+                // Dropped it would end in order, as if this were all.
+                stream.abort();
+                false
+            }
         };
-        match carried {
-            Some(_) => drop(stream),
-            // Dropped it would end in order, as if this were all.
-            None => stream.abort(),
-        }
-        let orderly = carried == Some(true);
         if let Some(group) = self.group {
             if orderly {
                 drop(tokio::time::timeout(PROCESS_END_TIMEOUT, group.leader_ended()).await);

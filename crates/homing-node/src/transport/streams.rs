@@ -139,7 +139,7 @@ async fn ask(connection: &Connection, header: &StreamHeader) -> Result<OpenedStr
     // While the peer has as many streams open as it takes, a new one waits for the end of another.
     let before = heard(connection);
     let opened = timeout(limits::STREAM_PLACE_TIMEOUT, connection.open_bi()).await;
-    let opened = opened.map_err(|_| match heard(connection) == before {
+    let opened = opened.map_err(|_| match is_dead(connection, before) {
         true => StreamError::Broken("nothing was heard for 5 s".into()),
         false => StreamError::Refused(Refusal::RateLimited),
     })?;

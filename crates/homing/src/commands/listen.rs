@@ -227,13 +227,9 @@ impl Serving {
         }
         let end = match self.end(stream).await {
             Some(Ok(end)) => end,
-            Some(Err(error)) => {
+            none => {
                 let _ = self.client.abort_stream(stream.id).await;
-                return Some((Carried::default(), Err(error)));
-            }
-            None => {
-                let _ = self.client.abort_stream(stream.id).await;
-                return None;
+                return none.map(|failed| (Carried::default(), failed.map(|_| None)));
             }
         };
         match self.client.take_stream(stream.id).await {
