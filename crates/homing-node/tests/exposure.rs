@@ -158,11 +158,38 @@ async fn a_process_that_is_no_longer_allowed_breaks_off_and_does_not_end() {
     let mut stream = open(&b, &a, "cat").await;
     stream.write_all(b"x").await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'x');
-    let mut narrower = ApproveRequest::of(b.node_id().to_string());
-    narrower.services = Some(vec!["web".parse().unwrap()]);
-    a.approve(narrower).await.unwrap();
+    narrow(&a, &b).await;
     let ended = tokio::time::timeout(PATIENCE, stream.recv.read(&mut [0])).await.unwrap();
     assert!(ended.is_err(), "an end would say that this was all: {ended:?}");
+}
+
+/// Only the end of the connection says where such an answer ends (RFC 9112 §6.3).
+#[tokio::test]
+async fn an_answer_without_a_length_that_is_no_longer_allowed_breaks_off_and_does_not_end() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    expose(&a, listener.local_addr().unwrap().port(), "endless", Mode::Http).await;
+    let mut stream = open(&b, &a, "endless").await;
+    // HTTP/1.0 knows no chunks.
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n").await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    server.write_all(b"HTTP/1.1 200 OK\r\n\r\nfirst part").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"first part") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    narrow(&a, &b).await;
+    let ended = tokio::time::timeout(PATIENCE, stream.recv.read(&mut [0])).await.unwrap();
+    assert!(ended.is_err(), "an end would say that this was all: {ended:?}");
+}
+
+/// What `b` was granted is now another service only.
+async fn narrow(a: &Node, b: &Node) {
+    let mut narrower = ApproveRequest::of(b.node_id().to_string());
+    narrower.services = Some(vec!["elsewhere".parse().unwrap()]);
+    a.approve(narrower).await.unwrap();
 }
 
 #[tokio::test]

@@ -20,9 +20,11 @@ pub(crate) async fn open() -> Pair {
     let id = far.node_id().to_string();
     let near_stream = near.connect(&id, &service, Duration::from_secs(5)).await.unwrap();
     let far_stream = listener.accept().await.unwrap();
+    let (near_read, near_write) = tokio::io::split(near_stream);
+    let (far_read, far_write) = tokio::io::split(far_stream);
     Pair {
-        near: (Box::new(near_stream.send), Box::new(near_stream.recv)),
-        far: (Box::new(far_stream.send), Box::new(far_stream.recv)),
+        near: (Box::new(near_write), Box::new(near_read)),
+        far: (Box::new(far_write), Box::new(far_read)),
         _keep: Box::new((near_home, far_home, near, far, listener)),
     }
 }

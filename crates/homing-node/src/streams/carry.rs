@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use homing_api::streams::StreamState;
 use homing_api::{ApiError, Code};
 use iroh::endpoint::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -10,8 +11,19 @@ use super::{Entry, Stream};
 
 /// Bytes moved at once: large enough to fill UDP segmentation offload, small enough for idle memory.
 const CHUNK_BYTES_MAX: usize = 64 * 1_024;
-/// Error code of halves whose local end is gone.
+/// Error code of halves whose local end is gone, or that are no longer allowed.
 const RESET_LOCAL: VarInt = VarInt::from_u32(2);
+
+impl Drop for Stream {
+    /// A half that is dropped ends in order, as if the peer had everything: a stream that broke must not.
+    fn drop(&mut self) {
+        if self.open.entry.state().0 == StreamState::Broken {
+            // What has ended already stays as it ended.
+            self.send.reset(RESET_LOCAL).ok();
+            self.recv.stop(RESET_LOCAL).ok();
+        }
+    }
+}
 
 impl Stream {
     /// Carries bytes both ways until both directions ended, one broke, or trust ended. A local end
@@ -20,36 +32,26 @@ impl Stream {
     /// # Errors
     /// Why it broke; [`crate::Node`] remembers it under [`Stream::id`] as well.
     pub async fn carry(
-        self,
+        mut self,
         mut from_local: impl AsyncRead + Unpin,
         mut to_local: impl AsyncWrite + Unpin,
     ) -> Result<(), ApiError> {
-        let Stream { mut send, mut recv, open, .. } = self;
-        let entry = open.entry.clone();
+        let entry = self.open.entry.clone();
         let mut severed = entry.severed.subscribe();
         // The local end stays open until the outcome is noted: who sees it close may ask at once.
-        let out = outward(&entry, &mut from_local, &mut send);
-        let inn = inward(&entry, &mut recv, &mut to_local);
+        let out = outward(&entry, &mut from_local, &mut self.send);
+        let inn = inward(&entry, &mut self.recv, &mut to_local);
         let ended = tokio::select! {
             ended = async { tokio::try_join!(out, inn) } => ended.map(|_| ()),
             _ = severed.wait_for(|severed| *severed) => Ok(()),
         };
         entry.end(ended);
-        let Some(error) = entry.state().1 else { return Ok(()) };
-        // Dropping a half would end it in order, as if the peer had everything.
-        send.reset(RESET_LOCAL).ok();
-        recv.stop(RESET_LOCAL).ok();
-        Err(error)
+        entry.state().1.map_or(Ok(()), Err)
     }
-}
 
-impl Stream {
     /// Ends it so that the peer sees a break, not an end.
     pub fn abort(self) {
-        let Stream { mut send, mut recv, open, .. } = self;
-        open.entry.end(Err(gone()));
-        send.reset(RESET_LOCAL).ok();
-        recv.stop(RESET_LOCAL).ok();
+        self.open.entry.end(Err(gone()));
     }
 }
 

@@ -102,7 +102,7 @@ impl Stream {
 
     /// Resolves when trust with the peer has ended, or its grant no longer covers the service; never once the stream
     /// itself is gone. [`Stream::carry`] heeds it. With trust the halves break by themselves; with a grant that became
-    /// narrower it is whoever reads and writes them that must stop.
+    /// narrower it is whoever reads and writes them that must stop: dropped then, the stream breaks for the peer as well.
     pub fn severed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut severed = self.open.entry.severed.subscribe();
         async move {
