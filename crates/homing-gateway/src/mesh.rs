@@ -3,15 +3,30 @@
 use async_trait::async_trait;
 use homing_api::ApiError;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use crate::target::Target;
 
 /// A byte stream both ways with a service of a peer.
 ///
 /// A read fails once trust with the peer has ended.
-pub trait MeshStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub trait MeshStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Dropped from now on, it breaks for whoever is at the other end, instead of ending as if all had been said.
+    fn abort(&mut self);
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> MeshStream for T {}
+impl MeshStream for TcpStream {
+    fn abort(&mut self) {
+        // RST instead of FIN, RFC 9293 §3.10.4.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl MeshStream for Box<dyn MeshStream> {
+    fn abort(&mut self) {
+        (**self).abort();
+    }
+}
 
 /// The mesh.
 #[async_trait]

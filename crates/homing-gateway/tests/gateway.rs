@@ -80,10 +80,7 @@ async fn connect_and_socks_are_raw_and_close_each_half_by_itself() {
         }
     });
     for host in ["agent-b.agent.internal:7", "[fd3a::1]:7", &place.to_string()] {
-        let mut stream = TcpStream::connect(world.gateway).await.unwrap();
-        let asked = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        stream.write_all(asked.as_bytes()).await.unwrap();
-        assert!(head(&mut stream).await.starts_with("HTTP/1.1 200 "), "{host}");
+        let stream = connect(&world, host).await;
         assert_eq!(talk(stream).await, "hello, said the echo", "{host}");
     }
     let name = b"agent-b.agent.internal";
@@ -98,6 +95,40 @@ async fn connect_and_socks_are_raw_and_close_each_half_by_itself() {
         assert_eq!(reply, 0);
         assert_eq!(talk(stream).await, "hello, said the echo");
     }
+}
+
+#[tokio::test]
+async fn what_one_side_breaks_off_does_not_end_for_the_other() {
+    let world = world().await;
+    let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.mesh.place("agent-b", "7", service.local_addr().unwrap());
+    let name = b"agent-b.agent.internal";
+    let name = [&[3, name.len() as u8], name.as_slice()].concat();
+    for by_socks in [true, false] {
+        for near_breaks in [true, false] {
+            let near = match by_socks {
+                true => socks(&world, &name, 7).await.1,
+                false => connect(&world, "agent-b.agent.internal:7").await,
+            };
+            let far = service.accept().await.unwrap().0;
+            let (mut left, mut stays) = if near_breaks { (near, far) } else { (far, near) };
+            left.write_all(b"first part").await.unwrap();
+            stays.read_exact(&mut [0; 10]).await.unwrap();
+            left.set_zero_linger().unwrap();
+            drop(left);
+            let ended = tokio::time::timeout(PATIENCE, stays.read(&mut [0])).await.unwrap();
+            assert!(ended.is_err(), "SOCKS {by_socks}, near {near_breaks}: {ended:?}");
+        }
+    }
+}
+
+/// A tunnel by `CONNECT`.
+async fn connect(world: &World, host: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(world.gateway).await.unwrap();
+    let asked = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 200 "), "{host}");
+    stream
 }
 
 async fn talk(mut stream: TcpStream) -> String {

@@ -122,6 +122,12 @@ impl Trusted {
     }
 }
 
+impl MeshStream for Trusted {
+    fn abort(&mut self) {
+        self.stream.cut();
+    }
+}
+
 impl AsyncRead for Trusted {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -51,6 +51,11 @@ impl Stream {
 
     /// Ends it so that the peer sees a break, not an end.
     pub fn abort(self) {
+        self.cut();
+    }
+
+    /// The local end is gone: dropped from now on, it breaks.
+    pub(crate) fn cut(&self) {
         self.open.entry.end(Err(gone()));
     }
 }
