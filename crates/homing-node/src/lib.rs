@@ -34,6 +34,7 @@ mod gateway_role;
 pub mod health;
 pub mod home;
 pub mod identity_file;
+mod local;
 pub mod logs;
 mod mailroom;
 mod metrics;

@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// Sends a body back as it comes, says who asked, and ends with trailers.
@@ -163,7 +163,6 @@ async fn a_process_that_is_no_longer_allowed_breaks_off_and_does_not_end() {
     assert!(ended.is_err(), "an end would say that this was all: {ended:?}");
 }
 
-/// Only the end of the connection says where such an answer ends (RFC 9112 §6.3).
 #[tokio::test]
 async fn an_answer_without_a_length_that_is_no_longer_allowed_breaks_off_and_does_not_end() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -171,8 +170,51 @@ async fn an_answer_without_a_length_that_is_no_longer_allowed_breaks_off_and_doe
     befriend(&a, &b).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     expose(&a, listener.local_addr().unwrap().port(), "endless", Mode::Http).await;
-    let mut stream = open(&b, &a, "endless").await;
-    // HTTP/1.0 knows no chunks.
+    let (mut stream, _server) = begun_answer(&a, &b, &listener, "endless").await;
+    narrow(&a, &b).await;
+    let ended = tokio::time::timeout(PATIENCE, stream.recv.read(&mut [0])).await.unwrap();
+    assert!(ended.is_err(), "an end would say that this was all: {ended:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_its_server_breaks_off_does_not_end() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    expose(&a, listener.local_addr().unwrap().port(), "frail", Mode::Http).await;
+    let (mut stream, server) = begun_answer(&a, &b, &listener, "frail").await;
+    server.set_zero_linger().unwrap();
+    drop(server);
+    let ended = tokio::time::timeout(PATIENCE, stream.recv.read(&mut [0])).await.unwrap();
+    assert!(ended.is_err(), "an end would say that this was all: {ended:?}");
+}
+
+#[tokio::test]
+async fn what_a_peer_breaks_off_does_not_end_for_the_program() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = pair(a.path(), b.path()).await;
+    befriend(&a, &b).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    expose(&a, listener.local_addr().unwrap().port(), "upload", Mode::Tcp).await;
+    let mut stream = open(&b, &a, "upload").await;
+    stream.write_all(b"first part").await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    server.read_exact(&mut [0; 10]).await.unwrap();
+    stream.abort();
+    let ended = tokio::time::timeout(PATIENCE, server.read(&mut [0])).await.unwrap();
+    assert!(ended.is_err(), "an end would say that this was all: {ended:?}");
+}
+
+/// A request, and an answer of which the first part has arrived. Only the end of the connection says where it ends
+/// (RFC 9112 §6.3): HTTP/1.0 knows no chunks.
+async fn begun_answer(
+    a: &Node,
+    b: &Node,
+    listener: &TcpListener,
+    service: &str,
+) -> (Stream, TcpStream) {
+    let mut stream = open(b, a, service).await;
     stream.write_all(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n").await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     server.write_all(b"HTTP/1.1 200 OK\r\n\r\nfirst part").await.unwrap();
@@ -180,9 +222,7 @@ async fn an_answer_without_a_length_that_is_no_longer_allowed_breaks_off_and_doe
     while !answer.ends_with(b"first part") {
         answer.push(stream.read_u8().await.unwrap());
     }
-    narrow(&a, &b).await;
-    let ended = tokio::time::timeout(PATIENCE, stream.recv.read(&mut [0])).await.unwrap();
-    assert!(ended.is_err(), "an end would say that this was all: {ended:?}");
+    (stream, server)
 }
 
 /// What `b` was granted is now another service only.

@@ -1,8 +1,10 @@
 //! A stream on which a peer speaks HTTP: parsed strictly, answered by a web server or from a directory.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
+use homing_api::{ApiError, Code};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -37,8 +39,9 @@ pub(super) async fn serve(io: Opened, first: First, visit: Arc<Visit>) {
 }
 
 async fn connection(io: TokioIo<Opened>, first: First, visit: Arc<Visit>) -> hyper::Result<()> {
+    let host = visit.clone();
     let answer = service_fn(move |request| {
-        let visit = visit.clone();
+        let visit = host.clone();
         async move { Ok::<_, Infallible>(answer(request, &visit).await) }
     });
     if first == First::Http2 {
@@ -59,7 +62,13 @@ async fn connection(io: TokioIo<Opened>, first: First, visit: Arc<Visit>) -> hyp
         .max_buf_size(HEADER_BYTES_MAX)
         // A peer that says no more after its request still wants the answer.
         .half_close(true);
-    server.serve_connection(io, answer).with_upgrades().await
+    let mut served = pin!(server.serve_connection(io, answer).with_upgrades());
+    let ended = served.as_mut().await;
+    // Where only the end of the connection ends an answer (RFC 9112 §6.3), an end would make a part of it the whole.
+    if ended.as_ref().is_err_and(hyper::Error::is_user) {
+        visit.cut(ApiError::new(Code::StreamBroken, "the answer broke off"));
+    }
+    ended
 }
 
 async fn answer(request: Request<Incoming>, visit: &Arc<Visit>) -> Response<Body> {

@@ -11,7 +11,7 @@ use hyper::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use super::first::greets_as_web;
 use super::limits::{CONNECT_TIMEOUT, SILENCE};
+use crate::local::Local;
 
 /// What a service name stands for, as far as sockets go.
 #[derive(Clone, Debug)]
@@ -59,18 +60,11 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A connected socket.
-#[derive(Debug)]
-pub(super) enum Local {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-/// One, and what the target has said before anybody asked.
+/// A connection to a target, and what that has said before anybody asked.
 #[derive(Debug)]
 pub(super) struct Reached {
-    local: Local,
-    said: Vec<u8>,
+    pub(super) local: Local,
+    pub(super) said: Vec<u8>,
 }
 
 impl Reached {
@@ -92,38 +86,6 @@ impl Reached {
             match read {
                 Ok(Ok(count)) if count > 0 => self.said.extend_from_slice(&chunk[..count]),
                 _ => return false,
-            }
-        }
-    }
-
-    pub(super) fn into_halves(self) -> (Reader, Writer) {
-        let (from, to) = self.local.into_halves();
-        (Box::new(std::io::Cursor::new(self.said).chain(from)), to)
-    }
-}
-
-/// A half of one.
-pub(super) type Reader = Box<dyn AsyncRead + Send + Unpin>;
-/// The other half.
-pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
-
-impl Local {
-    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Local::Tcp(stream) => stream.read(buffer).await,
-            Local::Unix(stream) => stream.read(buffer).await,
-        }
-    }
-
-    fn into_halves(self) -> (Reader, Writer) {
-        match self {
-            Local::Tcp(stream) => {
-                let (from, to) = stream.into_split();
-                (Box::new(from), Box::new(to))
-            }
-            Local::Unix(stream) => {
-                let (from, to) = stream.into_split();
-                (Box::new(from), Box::new(to))
             }
         }
     }

@@ -12,7 +12,6 @@ use homing_api::peers::PeerSummary;
 use homing_api::{ApiError, Code};
 use homing_base::NodeId;
 use iroh::endpoint::VarInt;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -144,6 +143,11 @@ impl Visit {
     pub(super) fn ended(&self) -> Ended {
         self.ended.clone()
     }
+
+    /// Breaks the stream.
+    pub(super) fn cut(&self, why: ApiError) {
+        self.host.node.shared.streams.cut(self.id, why);
+    }
 }
 
 impl Drop for Visit {
@@ -222,17 +226,18 @@ async fn carried(opened: Opened, local: Option<Reached>, visit: &Visit) {
         None => reach(visit).await,
     };
     let (stream, seen) = opened.into_parts();
-    let Some(local) = local else { return refuse(&visit.host.node, stream, down()) };
-    let (from, mut to) = local.into_halves();
-    if to.write_all(&seen).await.is_err() {
+    let Some(Reached { mut local, said }) = local else {
+        return refuse(&visit.host.node, stream, down());
+    };
+    if local.write_all(&seen).await.is_err() {
         return refuse(&visit.host.node, stream, down());
     }
-    let (rests, id) = (stream.rests(IDLE_MAX), stream.id());
-    let mut carrying = pin!(stream.carry(from, to));
+    let rests = stream.rests(IDLE_MAX);
+    let mut carrying = pin!(stream.carry_over(local, said));
     let carried = tokio::select! {
         carried = &mut carrying => carried,
         () = rests => {
-            visit.host.node.shared.streams.cut(id, silent());
+            visit.cut(silent());
             carrying.await
         }
     };
