@@ -2,17 +2,27 @@
 //!
 //! A group is known by the number of its leader, which is free for others once somebody has waited for the leader. So
 //! the group is ended between the leader's end and the wait. Not here: what the process is and who talks to it.
+//!
+//! A pipe ends in the same way whether its process had said everything or was killed in the middle of it. [`Output`] tells
+//! one from the other.
 
 use std::io;
+use std::pin::Pin;
 use std::process::ExitStatus;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::process::Child;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::process::{Child, ChildStdout};
+use tokio::time::timeout;
 
 /// How often it is looked whether a leader has ended.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long a process that has closed its output may take to end before it is believed to work on: one that was killed
+/// ends in the moment in which its pipes close.
+const KILLED_MAX: Duration = Duration::from_millis(300);
 
 /// The group of a child that was started with `process_group(0)` and has not been waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +41,16 @@ impl Group {
         killpg(self.0, Signal::SIGKILL).ok();
     }
 
-    /// Resolves when the leader has ended; it is not waited for. Never where that cannot be seen (not on Linux).
-    pub async fn leader_ended(self) {
-        while !is_zombie(self.0) {
-            tokio::time::sleep(LOOK).await;
+    /// Resolves when the leader has ended, with the signal that killed it; it is not waited for. Never where that cannot be
+    /// seen (not on Linux).
+    pub async fn leader_ended(self) -> Option<Signal> {
+        let mut pause = LOOK / 16;
+        loop {
+            if let Some(Ended(signal)) = ended(self.0) {
+                return signal;
+            }
+            tokio::time::sleep(pause).await;
+            pause = LOOK.min(2 * pause);
         }
     }
 
@@ -54,16 +70,72 @@ impl Group {
     }
 }
 
+/// What the leader of a group says: an error follows when it was killed while it spoke.
+pub struct Output {
+    stdout: ChildStdout,
+    group: Option<Group>,
+    /// The pipe has ended; why is being looked at.
+    ending: Option<Pin<Box<dyn Future<Output = Option<Signal>> + Send>>>,
+}
+
+impl Output {
+    /// Of a child that was started with `process_group(0)` and a pipe; `None`: without one.
+    pub fn of(child: &mut Child) -> Option<Self> {
+        let stdout = child.stdout.take()?;
+        Some(Self { stdout, group: Group::of(child), ending: None })
+    }
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Output {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ending.is_none() {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stdout).poll_read(cx, buffer))?;
+            let Some(group) = self.group else { return Poll::Ready(Ok(())) };
+            if buffer.filled().len() > before || buffer.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let killed =
+                async move { timeout(KILLED_MAX, group.leader_ended()).await.ok().flatten() };
+            self.ending = Some(Box::pin(killed));
+        }
+        let Some(ending) = &mut self.ending else { return Poll::Ready(Ok(())) };
+        let killed = ready!(ending.as_mut().poll(cx));
+        // Asked again it says the same.
+        self.ending = Some(Box::pin(std::future::ready(killed)));
+        Poll::Ready(killed.map_or(Ok(()), |signal| {
+            Err(io::Error::other(format!("the process was killed by {signal}")))
+        }))
+    }
+}
+
+/// A process has ended: by this signal, or by itself.
+struct Ended(Option<Signal>);
+
 #[cfg(target_os = "linux")]
-fn is_zombie(process: Pid) -> bool {
+fn ended(process: Pid) -> Option<Ended> {
     use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-    !matches!(waitid(Id::Pid(process), flags), Ok(WaitStatus::StillAlive))
+    match waitid(Id::Pid(process), flags) {
+        Ok(WaitStatus::StillAlive) => None,
+        Ok(WaitStatus::Signaled(_, signal, _)) => Some(Ended(Some(signal))),
+        _ => Some(Ended(None)),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_zombie(_: Pid) -> bool {
-    false
+fn ended(_: Pid) -> Option<Ended> {
+    None
 }
 
 #[cfg(test)]
@@ -90,6 +162,32 @@ mod tests {
         while is_running(grandchild) {
             assert!(std::time::Instant::now() < deadline, "{grandchild} still runs");
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn output_ends_when_the_process_did_and_fails_when_it_was_killed() {
+        for (script, expected) in [
+            ("echo all", Ok("all\n")),
+            ("echo all; exit 3", Ok("all\n")),
+            // What it does after its output is its own affair.
+            ("echo all; exec >&-; sleep 2; kill -9 $$", Ok("all\n")),
+            ("echo part; kill -9 $$", Err("killed by SIGKILL")),
+            ("echo part; kill $$; sleep 5", Err("killed by SIGTERM")),
+        ] {
+            let mut command = tokio::process::Command::new("/bin/sh");
+            command.args(["-c", script]).process_group(0).kill_on_drop(true);
+            let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+            let mut output = Output::of(&mut child).unwrap();
+            let mut said = String::new();
+            let read = tokio::io::AsyncReadExt::read_to_string(&mut output, &mut said).await;
+            match expected {
+                Ok(all) => assert_eq!((read.map_err(|e| e.to_string()), &*said), (Ok(4), all)),
+                Err(why) => {
+                    let error = read.unwrap_err().to_string();
+                    assert!(error.contains(why), "{script}: {error}");
+                }
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! A process per stream: its standard input and output are the stream, its standard error goes to the log.
 //!
 //! Its environment says who is there, as for `homing listen --exec`. It leads a process group, and the whole group
-//! is killed when the stream ends; after it closed its output it may work on for a moment.
+//! is killed when the stream ends; after it closed its output it may work on for a moment. Killed while it speaks, it breaks
+//! the stream.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -20,7 +21,7 @@ use super::limits::{
     PROCESS_END_TIMEOUT, PROCESSES_MAX, PROCESSES_PER_PEER_MAX, STDERR_LINE_BYTES_MAX,
     STDERR_LINES_MAX,
 };
-use crate::child::Group;
+use crate::child::{Group, Output};
 use crate::shares::{Share, Shares};
 use crate::streams::Stream;
 
@@ -68,16 +69,14 @@ impl Process {
     /// Carries the stream to the end of either.
     pub(super) async fn serve(mut self, mut stream: Stream, visit: &Visit) {
         let orderly = tokio::select! {
-            orderly = carry(&mut stream, &mut self.child) => {
-                drop(stream);
-                orderly
-            }
-            () = visit.ended() => {
-                // Dropped it would end in order, as if this were all.
-                stream.abort();
-                false
-            }
+            orderly = carry(&mut stream, &mut self.child) => orderly,
+            () = visit.ended() => false,
         };
+        match orderly {
+            true => drop(stream),
+            // Dropped it would end in order, as if this were all.
+            false => stream.abort(),
+        }
         if let Some(group) = self.group {
             if orderly {
                 drop(tokio::time::timeout(PROCESS_END_TIMEOUT, group.leader_ended()).await);
@@ -105,10 +104,10 @@ fn spawn(argv: &[String], cwd: Option<&Path>, visit: &Visit) -> std::io::Result<
     command.spawn()
 }
 
-/// Bytes both ways until the process closes its output; whether the stream held until then.
+/// Bytes both ways until the process closes its output; whether it had said everything and the stream held until then.
 async fn carry(stream: &mut Stream, child: &mut Child) -> bool {
     let mut stdin = child.stdin.take().expect("stdin was asked for");
-    let mut stdout = child.stdout.take().expect("stdout was asked for");
+    let mut stdout = Output::of(child).expect("stdout was asked for");
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
     let feeding = async move {
         let fed = tokio::io::copy(&mut from_peer, &mut stdin).await;
