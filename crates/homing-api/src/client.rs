@@ -7,8 +7,10 @@ mod calls;
 mod content;
 mod messages;
 mod references;
+mod upgrade;
 
 pub use content::{FetchEvent, Fetching};
+pub use upgrade::{RawStream, SocketStream};
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -17,9 +19,8 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
-use hyper::upgrade::Upgraded;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,11 +31,7 @@ use crate::error::{ApiError, Code};
 use crate::events::Event;
 use crate::operations as op;
 use crate::sse::{SseDecoder, SseEvent};
-use crate::streams::Protocol;
-use crate::{
-    API_MAJOR, BODY_BYTES_MAX, HEADER_API, HEADER_PEER, HEADER_PROTOCOL, HEADER_STREAM,
-    HEADER_VERSION, UPGRADE_PROTOCOL,
-};
+use crate::{API_MAJOR, BODY_BYTES_MAX, HEADER_API, HEADER_VERSION};
 
 /// A way to one daemon. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -65,19 +62,6 @@ pub struct EventStream {
 const ANSWER_LOOK: Duration = Duration::from_secs(5);
 /// How long it may take to say that: a loaded machine is slow, a stopped process is silent.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A raw byte stream through the daemon to a peer.
-#[derive(Debug)]
-pub struct RawStream {
-    /// Read, write and half-close (`shutdown`) it.
-    pub io: TokioIo<Upgraded>,
-    /// For [`Client::stream_outcome`].
-    pub id: u64,
-    /// The peer's node ID in hex.
-    pub peer: String,
-    /// What the service speaks.
-    pub protocol: Protocol,
-}
 
 impl Client {
     /// A client of the daemon that listens at `socket`. Does not connect yet.
@@ -152,28 +136,6 @@ impl Client {
             return Err(read_error(response).await);
         }
         Ok(EventStream { body: response.into_body(), decoder: SseDecoder::default() })
-    }
-
-    /// A raw byte stream by `Upgrade`.
-    ///
-    /// # Errors
-    /// See the module.
-    pub async fn upgrade(&self, path: &str) -> Result<RawStream, ApiError> {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(path)
-            .header(CONNECTION, "upgrade")
-            .header(UPGRADE, UPGRADE_PROTOCOL);
-        let response = self.exchange(request, Vec::new()).await?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(read_error(response).await);
-        }
-        let id = header(&response, HEADER_STREAM).and_then(|v| v.parse().ok()).unwrap_or(0);
-        let peer = header(&response, HEADER_PEER).unwrap_or_default();
-        let protocol = header(&response, HEADER_PROTOCOL);
-        let protocol = protocol.map(|text| Protocol::named(&text)).unwrap_or_default();
-        let io = hyper::upgrade::on(response).await.map_err(|e| internal("the upgrade", &e))?;
-        Ok(RawStream { io: TokioIo::new(io), id, peer, protocol })
     }
 
     async fn send(

@@ -22,6 +22,7 @@ pub mod events;
 pub mod exposures;
 pub mod find;
 pub mod gossip;
+pub mod handover;
 pub mod messages;
 pub mod network;
 pub mod operations;
@@ -47,6 +48,8 @@ pub const HEADER_API: &str = "homing-api";
 pub const HEADER_VERSION: &str = "homing-version";
 /// The protocol named in `Upgrade:` for raw byte streams.
 pub const UPGRADE_PROTOCOL: &str = "homing-stream";
+/// The same for streams that the daemon carries over a socket of the caller's; see [`handover`].
+pub const UPGRADE_SOCKET: &str = "homing-socket";
 /// Response header of an upgraded stream: the number under which [`operations::STREAM`] knows it.
 pub const HEADER_STREAM: &str = "homing-stream-id";
 /// Response header of an upgraded stream: what the peer says its service speaks; see

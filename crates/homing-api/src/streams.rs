@@ -7,6 +7,7 @@
 //!             event: ready   data: ListenReady
 //!             event: stream  data: IncomingStream      within 10 s take it with
 //!           POST /v1/streams/{id}  Connection: Upgrade → 101, then raw bytes
+//! either:   with Upgrade: homing-socket the daemon carries over a socket of the caller's ([`crate::handover`])
 //! ends:     GET /v1/streams/{id} → StreamOutcome: a socket cannot tell "ended" from "broken", this can
 //!           POST /v1/streams/{id}/abort: nor can closing one
 //! ```

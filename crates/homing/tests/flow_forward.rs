@@ -315,6 +315,61 @@ fn a_forward_outlives_its_daemon() {
 }
 
 #[test]
+fn whatever_dies_no_program_takes_it_for_an_end() {
+    let (mut a, mut b, _relay, url) = pair();
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = service.local_addr().unwrap().to_string();
+    let open = |place: &str| {
+        let mut near = TcpStream::connect(place).unwrap();
+        near.write_all(b"first part").unwrap();
+        let mut far = service.accept().unwrap().0;
+        far.read_exact(&mut [0; 10]).unwrap();
+        far.write_all(b"first part").unwrap();
+        near.read_exact(&mut [0; 10]).unwrap();
+        (near, far)
+    };
+    let (listening, (forwarding, place)) =
+        (listen(&b, &["raw", "--to", &to]), forward(&a, &["0", "agent-b:raw"]));
+    let (near, far) = open(&place);
+    drop(forwarding);
+    // Nobody is left to reset what the program holds, except the daemon.
+    [near, far].into_iter().for_each(breaks);
+    let (_forwarding, place) = forward(&a, &["0", "agent-b:raw"]);
+    let (near, far) = open(&place);
+    drop(listening);
+    [near, far].into_iter().for_each(breaks);
+    let _listening = listen(&b, &["raw", "--to", &to]);
+    let (near, _far) = open(&place);
+    a.kill();
+    breaks(near);
+    a.start(&["--hostname", "agent-a", "--listen", "127.0.0.1:0", "--relay", &url]);
+    let (_near, far) = open(&place);
+    b.kill();
+    breaks(far);
+}
+
+#[test]
+fn a_process_that_is_killed_has_not_said_everything() {
+    let (a, b, _relay, _) = pair();
+    let script = "echo part; kill -9 $$";
+    let _listening = listen(&b, &["listened", "--exec", script]);
+    let exposed = b.run(&["expose", "--name", "exposed", "--", "sh", "-c", script]);
+    assert_eq!(exposed.code, 0, "{exposed:?}");
+    for service in ["listened", "exposed"] {
+        let done = a.run(&["connect", "agent-b", service]);
+        assert_eq!((done.code, done.stdout.as_str()), (7, "part\n"), "{service}: {done:?}");
+    }
+}
+
+/// The next thing to come is a reset.
+fn breaks(mut stream: TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let ended = stream.read(&mut [0]);
+    let is_reset = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionReset;
+    assert!(ended.as_ref().is_err_and(is_reset), "{ended:?}");
+}
+
+#[test]
 fn mistakes_are_told_before_anything_happens() {
     let home = Home::new();
     for args in [

@@ -5,7 +5,8 @@ use std::time::Duration;
 use hyper::Method;
 
 use super::{
-    Client, EventStream, RawStream, internal, percent_encode, read_body, read_error, with_query,
+    Client, EventStream, RawStream, SocketStream, internal, percent_encode, read_body, read_error,
+    with_query,
 };
 use crate::agent::{ConfigView, Done, Info, Version};
 use crate::cards::{PublishCardRequest, PublishedCard};
@@ -157,10 +158,20 @@ impl Client {
         service: &str,
         timeout: Duration,
     ) -> Result<RawStream, ApiError> {
-        let timeout = millis(timeout).to_string();
-        let query =
-            [("peer", Some(peer)), ("service", Some(service)), ("timeout_ms", Some(&*timeout))];
-        self.upgrade(&with_query(op::CONNECT, &query)).await
+        self.upgrade(&connect_path(peer, service, timeout)).await
+    }
+
+    /// The same for a socket that is to be handed over.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn connect_socket(
+        &self,
+        peer: &str,
+        service: &str,
+        timeout: Duration,
+    ) -> Result<SocketStream, ApiError> {
+        self.upgrade_socket(&connect_path(peer, service, timeout)).await
     }
 
     /// Expose a service; its streams arrive as events until the answer is dropped.
@@ -178,6 +189,14 @@ impl Client {
     /// See the module.
     pub async fn take_stream(&self, id: u64) -> Result<RawStream, ApiError> {
         self.upgrade(&op::STREAM_TAKE.replace("{id}", &id.to_string())).await
+    }
+
+    /// The same for a socket that is to be handed over.
+    ///
+    /// # Errors
+    /// See the module; `not_found` when it waits no longer.
+    pub async fn take_stream_socket(&self, id: u64) -> Result<SocketStream, ApiError> {
+        self.upgrade_socket(&op::STREAM_TAKE.replace("{id}", &id.to_string())).await
     }
 
     /// What became of a stream.
@@ -337,6 +356,12 @@ impl Client {
     pub async fn stop(&self) -> Result<Done, ApiError> {
         self.post(op::STOP, &serde_json::json!({})).await
     }
+}
+
+fn connect_path(peer: &str, service: &str, timeout: Duration) -> String {
+    let timeout = millis(timeout).to_string();
+    let query = [("peer", Some(peer)), ("service", Some(service)), ("timeout_ms", Some(&*timeout))];
+    with_query(op::CONNECT, &query)
 }
 
 fn millis(duration: Duration) -> u64 {

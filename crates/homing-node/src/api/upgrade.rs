@@ -1,6 +1,8 @@
-//! Raw byte streams by HTTP `Upgrade`: `connect`, `streams/{id}`, and what became of them.
+//! Streams by HTTP `Upgrade`: `connect`, `streams/{id}`, and what became of them. Their bytes go over the connection
+//! itself, or over a socket that the caller hands over by it ([`homing_api::handover`]).
 
 use std::io::Cursor;
+use std::pin::pin;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,22 +16,28 @@ use homing_api::agent::Done;
 use homing_api::streams::StreamOutcome;
 use homing_api::{
     ApiError, Code, HEADER_PEER, HEADER_PROTOCOL, HEADER_STREAM, Schema, UPGRADE_PROTOCOL,
+    UPGRADE_SOCKET, handover,
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::{Answer, Failed};
 use super::router::ApiState;
+use crate::local::Local;
+use crate::node::Node;
 use crate::streams::Stream;
 
 /// How long a connect may take when the request does not say.
 const TIMEOUT_DEFAULT_MS: u64 = 10_000;
 /// The longest that a request may ask for.
 const TIMEOUT_MS_MAX: u64 = 60_000;
+/// How long a socket may take that was announced.
+const HANDOVER_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,7 +61,7 @@ pub(super) async fn connect(
     let timeout = wanted.timeout_ms.unwrap_or(TIMEOUT_DEFAULT_MS).min(TIMEOUT_MS_MAX);
     let timeout = Duration::from_millis(timeout);
     let stream = state.node.connect(&wanted.peer, &service, timeout).await?;
-    Ok(carry(switch, stream))
+    Ok(carry(switch, stream, &state.node))
 }
 
 /// `POST /v1/streams/{id}`.
@@ -68,7 +76,7 @@ pub(super) async fn take(
         ApiError::new(Code::NotFound, format!("no stream {id} waits to be taken"))
             .why("it was taken already, or 10 seconds have passed")
     })?;
-    Ok(carry(switch, stream))
+    Ok(carry(switch, stream, &state.node))
 }
 
 /// `POST /v1/streams/{id}/abort`.
@@ -106,29 +114,39 @@ pub(super) async fn outcome(
     }))
 }
 
-fn upgradable(request: &mut Request) -> Result<OnUpgrade, ApiError> {
+/// A connection that is to become a stream.
+struct Switch {
+    to: &'static str,
+    switch: OnUpgrade,
+}
+
+fn upgradable(request: &mut Request) -> Result<Switch, ApiError> {
     let wanted = request.headers().get(header::UPGRADE).map(|v| v.as_bytes().to_ascii_lowercase());
+    let known = [UPGRADE_PROTOCOL, UPGRADE_SOCKET];
+    let to = known.into_iter().find(|known| wanted.as_deref() == Some(known.as_bytes()));
     let switch = request.extensions_mut().remove::<OnUpgrade>();
-    match (wanted, switch) {
-        (Some(protocol), Some(switch)) if protocol == UPGRADE_PROTOCOL.as_bytes() => Ok(switch),
+    match (to, switch) {
+        (Some(to), Some(switch)) => Ok(Switch { to, switch }),
         _ => Err(ApiError::new(Code::Usage, "this operation carries raw bytes")
             .hint(format!("send Connection: Upgrade and Upgrade: {UPGRADE_PROTOCOL}"))),
     }
 }
 
 /// Answers 101 and carries the stream over what the connection becomes.
-fn carry(switch: OnUpgrade, stream: Stream) -> Response {
+fn carry(Switch { to, switch }: Switch, stream: Stream, node: &Node) -> Response {
     let response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::CONNECTION, "upgrade")
-        .header(header::UPGRADE, UPGRADE_PROTOCOL)
+        .header(header::UPGRADE, to)
         .header(HEADER_STREAM, stream.id())
         .header(HEADER_PEER, stream.peer().to_string())
         .header(HEADER_PROTOCOL, stream.protocol().as_str())
         .body(Body::empty())
         .expect("the parts are valid");
+    let node = node.clone();
     tokio::spawn(async move {
         let ended = match switch.await {
+            Ok(upgraded) if to == UPGRADE_SOCKET => over_socket(upgraded, stream, &node).await,
             Ok(upgraded) => over(upgraded, stream).await,
             Err(error) => {
                 debug!(%error, "the caller was gone before its stream began");
@@ -140,6 +158,35 @@ fn carry(switch: OnUpgrade, stream: Stream) -> Response {
         }
     });
     response
+}
+
+/// The caller's own socket. The connection stays as its word that it lives: when it closes, the stream breaks.
+async fn over_socket(upgraded: Upgraded, stream: Stream, node: &Node) -> Result<(), ApiError> {
+    let Ok(parts) = upgraded.downcast::<TokioIo<UnixStream>>() else {
+        return Ok(stream.abort());
+    };
+    let mut caller = parts.io.into_inner();
+    let handed = async {
+        handover::invite(&mut caller).await?;
+        handover::take(&caller).await.and_then(Local::of)
+    };
+    let local = match timeout(HANDOVER_MAX, handed).await {
+        Ok(Ok(local)) => local,
+        Ok(Err(error)) => {
+            debug!(%error, "no socket was handed over");
+            return Ok(stream.abort());
+        }
+        Err(_) => return Ok(stream.abort()),
+    };
+    let id = stream.id();
+    let mut carrying = pin!(stream.carry_over(local, Vec::new()));
+    tokio::select! {
+        ended = &mut carrying => ended,
+        () = handover::closed(&mut caller) => {
+            node.shared.streams.abort(id);
+            carrying.await
+        }
+    }
 }
 
 /// The socket itself where possible: its halves need no lock between them.

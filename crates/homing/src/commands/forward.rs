@@ -1,7 +1,8 @@
 //! `homing forward`: a local port or socket that is a service of a peer.
 //!
 //! ```text
-//! local program ──TCP · Unix · UDP──► this process ──one stream each──► daemon ══► peer
+//! local program ──TCP · Unix──► this process ──the socket itself──► daemon ══one stream each══► peer
+//!                ──UDP, --resume──► this process ──one stream each──► daemon ══► peer
 //! ```
 //! In the foreground, until it is stopped. It outlives the daemon: a connection made meanwhile waits
 //! for it, at most `--timeout`. Broken streams end their connections by a reset, never by an orderly end.
@@ -23,10 +24,11 @@ use tokio::time::Instant;
 use super::Outcome;
 use super::streams::SESSIONS;
 use crate::output::{self, Format, Output};
-use crate::pipes::carry::carry;
+use crate::pipes::carry::hand_over;
 use crate::pipes::dial::{Dialler, is_passing};
 use crate::pipes::end::End;
 use crate::pipes::place::{Door, PeerService, Place};
+use crate::pipes::socket::Socket;
 use crate::pipes::{Carried, packets, resume};
 use crate::session::Session;
 
@@ -143,7 +145,7 @@ async fn accept(
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let place = room.clone().acquire_owned().await.expect("never closed");
-        let (end, from) = match door.accept().await {
+        let (socket, from) = match door.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 output::say(&format!("a connection was not taken: {error}"));
@@ -153,21 +155,21 @@ async fn accept(
         };
         let forwarding = forwarding.clone();
         tokio::spawn(async move {
-            forwarding.one(end, from).await;
+            forwarding.one(socket, from).await;
             drop(place);
         });
     }
 }
 
 impl Forwarding {
-    async fn one(&self, end: End, from: String) {
+    async fn one(&self, socket: Socket, from: String) {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let json = self.out.format.is_json();
         if json {
             let schema = "homing.forward_connection/v1";
             self.out.line(&Connection { schema, id, from: from.clone() });
         }
-        let (carried, ended) = self.carry(end).await;
+        let (carried, ended) = self.carry(socket).await;
         let error = ended.err();
         if json {
             self.out.line(&ConnectionEnd { schema: "homing.forward_end/v1", id, carried, error });
@@ -176,19 +178,26 @@ impl Forwarding {
         }
     }
 
-    async fn carry(&self, end: End) -> (Carried, Result<Option<i32>, ApiError>) {
+    async fn carry(&self, socket: Socket) -> (Carried, Result<(), ApiError>) {
         let deadline = Instant::now() + self.patience;
-        let stream = match self.dialler.until(deadline, is_passing).await {
-            Ok(stream) => stream,
-            Err(error) => {
-                end.abort();
-                return (Carried::default(), Err(error));
+        let failed = if self.resumes {
+            match self.dialler.until(deadline, is_passing).await {
+                Ok(stream) => {
+                    let (dialler, end) = (self.dialler.clone(), End::Socket(socket));
+                    let (carried, ended) =
+                        resume::open(dialler, stream, end, limits::DETACHED_MAX).await;
+                    return (carried, ended.map(drop));
+                }
+                Err(error) => error,
+            }
+        } else {
+            match self.dialler.socket_until(deadline).await {
+                Ok(stream) => return hand_over(&self.dialler.client, stream, socket).await,
+                Err(error) => error,
             }
         };
-        if self.resumes {
-            return resume::open(self.dialler.clone(), stream, end, limits::DETACHED_MAX).await;
-        }
-        carry(&self.dialler.client, stream, end).await
+        socket.abort();
+        (Carried::default(), Err(failed))
     }
 }
 

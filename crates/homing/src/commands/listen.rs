@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{OK, Outcome};
 use crate::output::{self, Output};
-use crate::pipes::carry::carry;
+use crate::pipes::carry::{carry, hand_over};
 use crate::pipes::end::End;
 use crate::pipes::host::{Seat, Sessions};
 use crate::pipes::place::Place;
@@ -232,10 +232,20 @@ impl Serving {
                 return none.map(|failed| (Carried::default(), failed.map(|_| None)));
             }
         };
-        match self.client.take_stream(stream.id).await {
-            Ok(raw) => Some(carry(&self.client, raw, end).await),
-            Err(error) => Some((Carried::default(), Err(error))),
-        }
+        let taken = match end {
+            End::Socket(socket) => match self.client.take_stream_socket(stream.id).await {
+                Ok(stream) => {
+                    let (carried, ended) = hand_over(&self.client, stream, socket).await;
+                    Ok((carried, ended.map(|()| None)))
+                }
+                Err(error) => Err(error),
+            },
+            end => match self.client.take_stream(stream.id).await {
+                Ok(stream) => Ok(carry(&self.client, stream, end).await),
+                Err(error) => Err(error),
+            },
+        };
+        Some(taken.unwrap_or_else(|error| (Carried::default(), Err(error))))
     }
 
     /// A stream of a session. `None` when the session was there before, or the peer was refused.
@@ -268,7 +278,7 @@ impl Serving {
     async fn end(&self, stream: &IncomingStream) -> Option<Result<End, ApiError>> {
         match &self.target {
             Target::Exec(command) => Some(End::program(command, stream)),
-            Target::To(place) => Some(place.connect().await),
+            Target::To(place) => Some(place.connect().await.map(End::Socket)),
             Target::Terminal(free) => {
                 free.try_acquire().ok()?.forget();
                 output::say(&format!("stream from {}", stream.peer.label()));

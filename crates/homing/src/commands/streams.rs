@@ -110,7 +110,7 @@ async fn attempt(
 ) -> Result<(), ApiError> {
     let timeout = session.answer_timeout();
     let stream = client.connect(&args.peer, args.service.as_str(), timeout).await?;
-    expect_bytes(&stream)?;
+    expect_bytes(stream.protocol)?;
     carry(client, stream, input).await
 }
 

@@ -1,17 +1,43 @@
-//! One stream and one local end: bytes both ways, half-close passed on.
+//! One stream and one local end: bytes both ways, half-close passed on. A socket is handed to the daemon, which carries
+//! by itself; everything else is carried here.
 //!
 //! A socket cannot tell "ended" from "broken". So the end of the peer's bytes is passed on only after
 //! the daemon has said that it was one; otherwise the local end is aborted.
 
-use homing_api::client::RawStream;
-use homing_api::streams::StreamState;
+use std::os::fd::AsFd;
+
+use homing_api::client::{RawStream, SocketStream};
+use homing_api::streams::{StreamOutcome, StreamState};
 use homing_api::{ApiError, Client, Code};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::Carried;
 use super::end::End;
+use super::socket::Socket;
 
 const CHUNK_BYTES: usize = 64 * 1_024;
+
+/// Has the daemon carry until both directions have ended or one broke.
+pub(crate) async fn hand_over(
+    client: &Client,
+    stream: SocketStream,
+    socket: Socket,
+) -> (Carried, Result<(), ApiError>) {
+    let id = stream.id;
+    let socket = match socket.into_idle() {
+        Ok(socket) => socket,
+        Err(error) => return (Carried::default(), Err(local_end(&error.to_string()))),
+    };
+    let (carried, ended) = match stream.carry(socket.as_fd()).await {
+        Ok(()) => told(client, id).await,
+        Err(error) => (Carried::default(), Err(error)),
+    };
+    if ended.is_err() {
+        // The daemon may have died, and its copy of the socket with it: this one is the last.
+        socket.abort();
+    }
+    (carried, ended)
+}
 
 /// Carries until it is over for the local end; then says how a process ended.
 pub(crate) async fn carry(
@@ -114,13 +140,21 @@ async fn inward(
 
 /// Whether the peer's bytes ended in order.
 pub(crate) async fn outcome(client: &Client, id: u64) -> Result<(), ApiError> {
+    told(client, id).await.1
+}
+
+/// What the daemon knows: bytes, and whether the peer's ended in order. Nothing, when it is another one than before.
+async fn told(client: &Client, id: u64) -> (Carried, Result<(), ApiError>) {
     match client.stream_outcome(id).await {
-        Ok(outcome) if outcome.state == StreamState::Broken => {
-            Err(outcome.error.unwrap_or_else(|| broken("the peer went away")))
+        Ok(outcome) => {
+            let StreamOutcome { state, error, received_bytes, sent_bytes, .. } = outcome;
+            let ended = match state {
+                StreamState::Broken => Err(error.unwrap_or_else(|| broken("the peer went away"))),
+                StreamState::Open | StreamState::Closed => Ok(()),
+            };
+            (Carried { sent_bytes, received_bytes }, ended)
         }
-        Ok(_) => Ok(()),
-        // The daemon is another one than before.
-        Err(error) => Err(broken(&error.message)),
+        Err(error) => (Carried::default(), Err(broken(&error.message))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homing_api::client::RawStream;
+use homing_api::client::{RawStream, SocketStream};
 use homing_api::streams::Protocol;
 use homing_api::trust::TrustState;
 use homing_api::{ApiError, Client, Code};
@@ -43,7 +43,7 @@ impl Dialler {
         let mut stream = self.client.connect(peer, service.as_str(), within).await?;
         match &self.greeting {
             Some(greeting) => greeting.expect(&mut stream).await?,
-            None => expect_bytes(&stream)?,
+            None => expect_bytes(stream.protocol)?,
         }
         Ok(stream)
     }
@@ -54,17 +54,17 @@ impl Dialler {
         deadline: Instant,
         may_help: fn(&ApiError) -> bool,
     ) -> Result<RawStream, ApiError> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let error = match self.once(left.min(ATTEMPT_MAX)).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => error,
-            };
-            if !may_help(&error) || Instant::now() + AGAIN_AFTER >= deadline {
-                return Err(error);
-            }
-            tokio::time::sleep(AGAIN_AFTER).await;
-        }
+        attempts(deadline, may_help, |within| self.once(within)).await
+    }
+
+    /// A stream for a socket that is to be handed over, where no greeting is expected; tried again while that may help.
+    pub(crate) async fn socket_until(&self, deadline: Instant) -> Result<SocketStream, ApiError> {
+        let PeerService { peer, service } = &self.to;
+        let once = |within| async move {
+            let stream = self.client.connect_socket(peer, service.as_str(), within).await?;
+            expect_bytes(stream.protocol).map(|()| stream)
+        };
+        attempts(deadline, is_passing, once).await
     }
 
     /// Attempts at a service that was there before. A daemon that came back without its store knows neither the peer nor the
@@ -90,9 +90,28 @@ impl Dialler {
     }
 }
 
+/// `once`, given the time for one attempt, until `deadline` and as long as `may_help` says that another may help.
+async fn attempts<T, F: Future<Output = Result<T, ApiError>>>(
+    deadline: Instant,
+    may_help: fn(&ApiError) -> bool,
+    once: impl Fn(Duration) -> F,
+) -> Result<T, ApiError> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = match once(left.min(ATTEMPT_MAX)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        if !may_help(&error) || Instant::now() + AGAIN_AFTER >= deadline {
+            return Err(error);
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
 /// Bytes are to be carried as they are: a host that wants more than that is told apart before one is sent.
-pub(crate) fn expect_bytes(stream: &RawStream) -> Result<(), ApiError> {
-    let (takes, hint) = match stream.protocol {
+pub(crate) fn expect_bytes(protocol: Protocol) -> Result<(), ApiError> {
+    let (takes, hint) = match protocol {
         Protocol::Sessions => ("sessions", "add --resume, or start it without: homing listen"),
         Protocol::Datagrams => ("datagrams", "homing forward udp:PORT PEER:SERVICE"),
         Protocol::Bytes | Protocol::Http => return Ok(()),

@@ -10,18 +10,16 @@ use std::task::{Context, Poll};
 
 use homing_api::streams::IncomingStream;
 use homing_api::{ApiError, Code};
-use homing_node::child::Group;
-use nix::libc;
-use nix::sys::socket::{setsockopt, sockopt::Linger};
+use homing_node::child::{Group, Output};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, Stdin, Stdout};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::socket::Socket;
 
 /// A local end.
 #[derive(Debug)]
 pub(crate) enum End {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Socket(Socket),
     Program(Program),
     Terminal(Stdin, Stdout),
 }
@@ -33,16 +31,10 @@ pub(crate) struct Program {
     /// `None`: it was waited for.
     group: Option<Group>,
     stdin: Option<ChildStdin>,
-    stdout: ChildStdout,
+    stdout: Output,
 }
 
 impl End {
-    pub(crate) fn tcp(stream: TcpStream) -> Self {
-        // Interactive protocols suffer from Nagle; bulk is written in large pieces anyway.
-        let _ = stream.set_nodelay(true);
-        End::Tcp(stream)
-    }
-
     /// Standard input and output.
     pub(crate) fn terminal() -> Self {
         End::Terminal(tokio::io::stdin(), tokio::io::stdout())
@@ -60,7 +52,7 @@ impl End {
             .spawn()
             .map_err(|e| ApiError::new(Code::Internal, format!("{command}: {e}")))?;
         let stdin = child.stdin.take();
-        let stdout = child.stdout.take().expect("stdout was asked for");
+        let stdout = Output::of(&mut child).expect("stdout was asked for");
         Ok(End::Program(Program { group: Group::of(&child), child, stdin, stdout }))
     }
 
@@ -74,12 +66,10 @@ impl End {
         matches!(self, End::Terminal(..))
     }
 
-    /// Ends it so that a local program sees a failure, not an end. A Unix socket has no such way: there the program sees
-    /// an end, as `docs/forward.md` says.
+    /// Ends it so that a local program sees a failure, not an end, where there is such a way.
     pub(crate) fn abort(self) {
-        if let End::Tcp(stream) = self {
-            // RST instead of FIN, RFC 9293 §3.10.4.
-            let _ = setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
+        if let End::Socket(socket) = self {
+            socket.abort();
         }
     }
 
@@ -111,8 +101,7 @@ impl AsyncRead for End {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            End::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            End::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            End::Socket(socket) => Pin::new(socket).poll_read(cx, buffer),
             End::Program(program) => Pin::new(&mut program.stdout).poll_read(cx, buffer),
             End::Terminal(stdin, _) => Pin::new(stdin).poll_read(cx, buffer),
         }
@@ -126,8 +115,7 @@ impl AsyncWrite for End {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            End::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            End::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            End::Socket(socket) => Pin::new(socket).poll_write(cx, bytes),
             End::Program(Program { stdin: Some(stdin), .. }) => {
                 Pin::new(stdin).poll_write(cx, bytes)
             }
@@ -146,8 +134,7 @@ impl AsyncWrite for End {
     /// The peer will say no more.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            End::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            End::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            End::Socket(socket) => Pin::new(socket).poll_shutdown(cx),
             End::Program(program) => {
                 program.stdin = None;
                 Poll::Ready(Ok(()))

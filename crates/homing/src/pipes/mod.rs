@@ -3,6 +3,7 @@
 //! ```text
 //! place   where the local end is: PORT, HOST:PORT, unix:/path, udp:PORT
 //! end     the local end itself: a socket, a process, standard input and output
+//! socket  a socket: only a session reads and writes it here, otherwise it is handed to the daemon
 //! dial    a stream to the peer, tried again while that makes sense; what its host greets with
 //! carry   one stream, one local end: half-close both ways; a stream that broke is never an orderly end
 //! resume  one session over many streams ([`homing_core::session`])
@@ -18,6 +19,7 @@ pub(crate) mod host;
 pub(crate) mod packets;
 pub(crate) mod place;
 pub(crate) mod resume;
+pub(crate) mod socket;
 
 use serde::Serialize;
 

@@ -17,7 +17,7 @@ use homing_api::{ApiError, Code};
 use homing_base::Service;
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 
-use super::end::End;
+use super::socket::Socket;
 
 const LOOPBACK: &str = "127.0.0.1";
 
@@ -146,10 +146,10 @@ impl Place {
     }
 
     /// Connects to what serves here.
-    pub(crate) async fn connect(&self) -> Result<End, ApiError> {
+    pub(crate) async fn connect(&self) -> Result<Socket, ApiError> {
         let connected = match self {
-            Place::Tcp(host) => TcpStream::connect(host.pair()).await.map(End::tcp),
-            Place::Unix(path) => UnixStream::connect(path).await.map(End::Unix),
+            Place::Tcp(host) => TcpStream::connect(host.pair()).await.map(Socket::tcp),
+            Place::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
             Place::Udp(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
         };
         connected.map_err(|e| {
@@ -184,17 +184,17 @@ fn cannot_bind(place: &str, error: &io::Error) -> ApiError {
 
 impl Door {
     /// The next local connection, and who made it.
-    pub(crate) async fn accept(&self) -> io::Result<(End, String)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Socket, String)> {
         match self {
             Door::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                Ok((End::tcp(stream), from.to_string()))
+                Ok((Socket::tcp(stream), from.to_string()))
             }
             Door::Unix(listener, path) => {
                 let (stream, _) = listener.accept().await?;
                 let pid = stream.peer_cred().ok().and_then(|c| c.pid());
                 let from = pid.map_or_else(|| path.display().to_string(), |p| format!("pid {p}"));
-                Ok((End::Unix(stream), from))
+                Ok((Socket::Unix(stream), from))
             }
         }
     }
