@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Homing's streams beside TCP, TLS 1.3, bare iroh and tunnels, between two network namespaces of this machine.
 
-    sudo bench/tunnels/run.py --homing target/release/homing [--iroh PROGRAM] [--rounds 7] [--seconds 2]
+    sudo bench/tunnels/run.py --homing target/release/homing [--iroh PROGRAM] [--rounds 7] [--seconds 2] [--ways tcp,iroh]
 
 One run, all ways up at the same time, rounds interleaved: throughput of one TCP connection, then the round trip of 64
-bytes over another. What is printed are medians over rounds and ratios to Homing. A way whose program is not installed
-is skipped and said so: wireguard-go, boringtun-cli, yggdrasil, nebula with nebula-cert, openssl (for TLS).
+bytes over another. What is printed are medians over rounds and ratios to Homing, those to bare iroh being medians of the
+rounds' own ratios, because a machine's pace changes from one to the next. A way whose program is not installed is skipped
+and said so: wireguard-go, boringtun-cli, yggdrasil, nebula with nebula-cert, openssl (for TLS).
 
 `--iroh` names `target/release/examples/iroh_pipe` (cargo build --release -p homing-node --example iroh_pipe): a local
-TCP port carried over one iroh stream per connection, as `homing forward` and `homing expose` do it.
+TCP port carried over one iroh stream per connection, as `homing forward` and `homing expose` do it. `iroh` is with its own
+congestion controller (CUBIC), `iroh-bbr3` with Homing's.
 
 Only namespaces and processes of its own are touched, and they are ended with it. Linux, root, Python 3.9.
 """
@@ -217,16 +219,16 @@ class Stage:
         # The same stream without the process that listens for `forward`.
         self.ways["gateway"] = ("127.0.0.1", 7420, "sink.agent-b.agent.internal:80")
 
-    def iroh(self):
+    def iroh(self, way, port, *controller):
         if not self.options.iroh:
-            self.skipped["iroh"] = "no --iroh"
+            self.skipped[way] = "no --iroh"
             return
         binary = os.path.abspath(self.options.iroh)
-        place = os.path.join(self.dir, "iroh.place")
-        self.start(B, binary, "host", ADDR[B] + ":0", f"127.0.0.1:{SINK}", place)
+        place = os.path.join(self.dir, way + ".place")
+        self.start(B, binary, "host", ADDR[B] + ":0", f"127.0.0.1:{SINK}", place, *controller)
         until(lambda: os.path.exists(place))
-        self.start(A, binary, "open", ADDR[A] + ":0", "127.0.0.1:6002", open(place).read())
-        self.ways["iroh"] = ("127.0.0.1", 6002)
+        self.start(A, binary, "open", ADDR[A] + ":0", f"127.0.0.1:{port}", open(place).read(), *controller)
+        self.ways[way] = ("127.0.0.1", port)
 
     def wireguard(self, way, program, net):
         if not self.need(way, program, "wg"):
@@ -325,9 +327,11 @@ def table(stage, results):
     for way in results:
         mbit, us = middle(way, "mbit"), middle(way, "us")
         print(f"{way:<12} {mbit:>9.0f} {rate / mbit:>9.2f}x {us:>9.0f} {trip / us:>9.2f}x")
-    if "iroh" in results:
-        forward, gateway, iroh = (middle(way, "mbit") for way in ("homing", "gateway", "iroh"))
-        print(f"of bare iroh: {forward / iroh:.2f} by forward, {gateway / iroh:.2f} by the gateway")
+    for bare in sorted({"iroh", "iroh-bbr3"} & set(results)):
+        for way, name in (("homing", "forward"), ("gateway", "the gateway")):
+            ratios = [r["mbit"] / i["mbit"] for r, i in zip(results[way], results[bare])]
+            low, mid, high = statistics.quantiles(ratios, n=4)
+            print(f"{name} of bare {bare}: {mid:.2f} (quartiles {low:.2f} and {high:.2f})")
     for way, why in stage.skipped.items():
         print(f"{way:<12} skipped: {why}")
 
@@ -343,16 +347,26 @@ def main():
     parser.add_argument("--iroh")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--ways", type=lambda text: text.split(","), help="only these beside Homing")
     stage = Stage(parser.parse_args())
+    others = {
+        "iroh": lambda: stage.iroh("iroh", 6002),
+        "iroh-bbr3": lambda: stage.iroh("iroh-bbr3", 6003, "bbr3"),
+        "wireguard-go": lambda: stage.wireguard("wireguard-go", "wireguard-go", "10.214.0"),
+        "boringtun": lambda: stage.wireguard("boringtun", "boringtun-cli", "10.215.0"),
+        "yggdrasil": stage.yggdrasil,
+        "nebula": stage.nebula,
+    }
     try:
         stage.up()
         stage.tcp()
         stage.homing()
-        stage.iroh()
-        stage.wireguard("wireguard-go", "wireguard-go", "10.214.0")
-        stage.wireguard("boringtun", "boringtun-cli", "10.215.0")
-        stage.yggdrasil()
-        stage.nebula()
+        for way, prepare in others.items():
+            if stage.options.ways is None or way in stage.options.ways:
+                prepare()
+        if stage.options.ways is not None:
+            wanted = {"homing", "gateway", *stage.options.ways}
+            stage.ways = {way: place for way, place in stage.ways.items() if way in wanted}
         results = {way: [] for way in stage.ways}
         for way in stage.ways:
             # Whatever a first packet has to set up is set up then.

@@ -1,14 +1,17 @@
 //! A local TCP port over bare iroh, one stream per connection: what `bench/tunnels` puts beside `forward` and `expose`.
 //!
 //! ```text
-//! iroh_pipe host UDP_ADDR TCP_TARGET FILE     writes where it is to FILE: ENDPOINT_ID@UDP_ADDR
-//! iroh_pipe open UDP_ADDR TCP_LISTEN WHERE    WHERE as in that file
+//! iroh_pipe host UDP_ADDR TCP_TARGET FILE [bbr3]     writes where it is to FILE: ENDPOINT_ID@UDP_ADDR
+//! iroh_pipe open UDP_ADDR TCP_LISTEN WHERE [bbr3]    WHERE as in that file
 //! ```
+//! With `bbr3` it sends by the congestion controller that is Homing's default, otherwise by iroh's own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use iroh::endpoint::{RecvStream, SendStream, presets};
+use iroh::endpoint::{QuicTransportConfig, RecvStream, SendStream, presets};
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode};
+use noq::congestion::Bbr3Config;
 use tokio::net::{TcpListener, TcpStream};
 
 const ALPN: &[u8] = b"iroh-pipe/1";
@@ -18,10 +21,15 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 #[tokio::main]
 async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
-    let [_, what, here, local, place] = args.as_slice() else {
+    let [_, what, here, local, place, controller @ ..] = args.as_slice() else {
         return Err("host UDP_ADDR TCP_TARGET FILE, or open UDP_ADDR TCP_LISTEN WHERE".into());
     };
+    let mut transport = QuicTransportConfig::builder();
+    if matches!(controller, [word] if word == "bbr3") {
+        transport = transport.congestion_controller_factory(Arc::new(Bbr3Config::default()));
+    }
     let endpoint = Endpoint::builder(presets::Minimal)
+        .transport_config(transport.build())
         .relay_mode(RelayMode::Disabled)
         .alpns(vec![ALPN.to_vec()])
         .clear_ip_transports()
