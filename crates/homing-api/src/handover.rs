@@ -8,11 +8,12 @@
 //!    │ ◄───────────────────────────────────│
 //!    │   one byte: 0, beside it the socket │
 //!    │ ───────────────────────────────────►│   carries the stream over it
-//!    │                               close │   the stream has ended; how: GET /v1/streams/{id}
-//!    │ ◄───────────────────────────────────│
+//!    │            one byte: 0, then close  │   the stream has ended in order; without the byte it broke, and
+//!    │ ◄───────────────────────────────────│   GET /v1/streams/{id} says why
 //! ```
-//! `SCM_RIGHTS` of unix(7). The program keeps its own descriptor: should the daemon die, the socket is not closed by that,
-//! and the program can still reset it. When the program dies the daemon breaks the stream and resets the socket.
+//! `SCM_RIGHTS` of unix(7). Both share one open file, whose flags and options are the daemon's from then on. The program sets
+//! it to be reset by its close (`SO_LINGER` of zero) before it goes, and the daemon takes that back once all was said: so
+//! whoever dies, the program at the socket's other end sees a failure. When the program dies the daemon breaks the stream.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -84,9 +85,17 @@ pub async fn take(program: &UnixStream) -> io::Result<OwnedFd> {
     program.async_io(Interest::READABLE, receive).await
 }
 
-/// Resolves when the other side has closed, or said what nobody asked for.
-pub async fn closed(other: &mut UnixStream) {
-    drop(other.read(&mut [0]).await);
+/// Says that the stream has ended in order.
+///
+/// # Errors
+/// When the program has gone.
+pub async fn end(program: &mut UnixStream) -> io::Result<()> {
+    program.write_all(&[BYTE]).await
+}
+
+/// Resolves when the other side has closed, or has spoken; whether it said that the stream has ended in order.
+pub async fn ended(other: &mut UnixStream) -> bool {
+    other.read_u8().await.is_ok_and(|said| said == BYTE)
 }
 
 #[cfg(test)]
@@ -113,8 +122,10 @@ mod tests {
         let mut both = [0; 2];
         other.read_exact(&mut both).unwrap();
         assert_eq!(&both, b"ab");
+        end(&mut program).await.unwrap();
+        assert!(ended(&mut daemon).await);
         drop(daemon);
-        closed(&mut program).await;
+        assert!(!ended(&mut program).await);
     }
 
     #[tokio::test]

@@ -64,7 +64,10 @@ pub(crate) async fn carry_connect(near: Upgraded, mut far: impl MeshStream) {
             let mut near = parts.io.into_inner();
             match far.write_all(&parts.read_buf).await {
                 Ok(()) => carry(near, far).await,
-                Err(_) => near.abort(),
+                Err(_) => {
+                    near.abort();
+                    far.abort();
+                }
             }
         }
         // A stream of HTTP/2 is reset when it is dropped before its end.

@@ -1,10 +1,12 @@
 //! A connected socket of this machine, and a peer's stream carried over it.
 //!
-//! A socket that is closed has ended in order (FIN, RFC 9293 §3.6). So one whose stream broke is reset instead, and the
-//! program behind it does not take a part for the whole. A Unix socket has no such way.
+//! A socket that is closed has ended in order (FIN, RFC 9293 §3.6), also because the process that held it was killed. So one
+//! that carries a stream is set to be reset by its close, and only a stream that has ended in order takes that back: the
+//! program behind it never takes a part for the whole. A Unix socket has no such way.
 
 use std::io::{self, Cursor};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use homing_api::ApiError;
 use rustix::net::{AddressFamily, SocketType, sockopt};
@@ -64,11 +66,10 @@ impl Local {
         }
     }
 
-    /// Closes it so that the program at its other end sees a failure, not an end.
-    fn reset(self) {
+    /// Whether its close resets it (RST instead of FIN, RFC 9293 §3.10.4).
+    fn resets(&self, resets: bool) {
         if let Local::Tcp(stream) = self {
-            // RST instead of FIN, RFC 9293 §3.10.4.
-            stream.set_zero_linger().ok();
+            sockopt::set_socket_linger(stream, resets.then_some(Duration::ZERO)).ok();
         }
     }
 }
@@ -79,10 +80,11 @@ impl Stream {
     /// # Errors
     /// As [`Stream::carry`].
     pub(crate) async fn carry_over(self, mut local: Local, said: Vec<u8>) -> Result<(), ApiError> {
+        local.resets(true);
         let (from, to) = local.halves();
         let ended = self.carry(Cursor::new(said).chain(from), to).await;
-        if ended.is_err() {
-            local.reset();
+        if ended.is_ok() {
+            local.resets(false);
         }
         ended
     }

@@ -343,15 +343,19 @@ fn whatever_dies_no_program_takes_it_for_an_end() {
     a.kill();
     breaks(near);
     a.start(&["--hostname", "agent-a", "--listen", "127.0.0.1:0", "--relay", &url]);
-    let (_near, far) = open(&place);
+    let exposed = b.run(&["expose", &to, "--tcp", "--name", "exposed"]);
+    assert_eq!(exposed.code, 0, "{exposed:?}");
+    let (_forwarding, to_exposed) = forward(&a, &["0", "agent-b:exposed"]);
+    let streams = [&place, &to_exposed].map(|place| open(place));
     b.kill();
-    breaks(far);
+    streams.into_iter().for_each(|(_near, far)| breaks(far));
 }
 
 #[test]
 fn a_process_that_is_killed_has_not_said_everything() {
     let (a, b, _relay, _) = pair();
-    let script = "echo part; kill -9 $$";
+    // A reset overtakes what has not been read.
+    let script = "echo part; sleep 1; kill -9 $$";
     let _listening = listen(&b, &["listened", "--exec", script]);
     let exposed = b.run(&["expose", "--name", "exposed", "--", "sh", "-c", script]);
     assert_eq!(exposed.code, 0, "{exposed:?}");

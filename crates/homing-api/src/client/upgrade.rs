@@ -38,16 +38,15 @@ pub struct SocketStream {
 }
 
 impl SocketStream {
-    /// Hands `socket`, which is connected, to the daemon, and waits until the stream has ended; how,
-    /// [`Client::stream_outcome`] says. The socket stays open here.
+    /// Hands `socket`, which is connected, to the daemon, and waits until the stream has ended. Whether it did so in order;
+    /// otherwise [`Client::stream_outcome`] says why. The socket stays open here, and is not to be read or written.
     ///
     /// # Errors
     /// `internal` when it could not be handed over.
-    pub async fn carry(mut self, socket: BorrowedFd<'_>) -> Result<(), ApiError> {
+    pub async fn carry(mut self, socket: BorrowedFd<'_>) -> Result<bool, ApiError> {
         let given = handover::give(&self.daemon, socket).await;
         given.map_err(|e| internal("the socket could not be handed over", &e))?;
-        handover::closed(&mut self.daemon).await;
-        Ok(())
+        Ok(handover::ended(&mut self.daemon).await)
     }
 }
 

@@ -23,7 +23,7 @@ use tower_service::Service;
 
 use super::Caller;
 
-/// Connections at once; more wait in the kernel's queue. Every stream of a local program is one.
+/// Connections at once; more wait in the kernel's queue. One that has become a stream is none.
 const CONNECTIONS_MAX: usize = 8_192;
 /// From a connection's begin, or the end of the request before, to the end of a head.
 const HEAD_MAX: Duration = Duration::from_secs(30);

@@ -163,30 +163,37 @@ fn carry(Switch { to, switch }: Switch, stream: Stream, node: &Node) -> Response
 /// The caller's own socket. The connection stays as its word that it lives: when it closes, the stream breaks.
 async fn over_socket(upgraded: Upgraded, stream: Stream, node: &Node) -> Result<(), ApiError> {
     let Ok(parts) = upgraded.downcast::<TokioIo<UnixStream>>() else {
-        return Ok(stream.abort());
+        stream.abort();
+        return Ok(());
     };
     let mut caller = parts.io.into_inner();
     let handed = async {
         handover::invite(&mut caller).await?;
         handover::take(&caller).await.and_then(Local::of)
     };
-    let local = match timeout(HANDOVER_MAX, handed).await {
-        Ok(Ok(local)) => local,
-        Ok(Err(error)) => {
+    let late = |_| Err(std::io::ErrorKind::TimedOut.into());
+    let local = match timeout(HANDOVER_MAX, handed).await.unwrap_or_else(late) {
+        Ok(local) => local,
+        Err(error) => {
             debug!(%error, "no socket was handed over");
-            return Ok(stream.abort());
+            stream.abort();
+            return Ok(());
         }
-        Err(_) => return Ok(stream.abort()),
     };
     let id = stream.id();
     let mut carrying = pin!(stream.carry_over(local, Vec::new()));
-    tokio::select! {
+    let ended = tokio::select! {
         ended = &mut carrying => ended,
-        () = handover::closed(&mut caller) => {
+        _ = handover::ended(&mut caller) => {
             node.shared.streams.abort(id);
             carrying.await
         }
+    };
+    if ended.is_ok() {
+        // Gone, it asks for nothing.
+        handover::end(&mut caller).await.ok();
     }
+    ended
 }
 
 /// The socket itself where possible: its halves need no lock between them.

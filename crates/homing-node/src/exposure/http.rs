@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use homing_api::{ApiError, Code};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tracing::debug;
 
@@ -39,9 +40,10 @@ pub(super) async fn serve(io: Opened, first: First, visit: Arc<Visit>) {
 }
 
 async fn connection(io: TokioIo<Opened>, first: First, visit: Arc<Visit>) -> hyper::Result<()> {
-    let host = visit.clone();
-    let answer = service_fn(move |request| {
+    let (host, knows_chunks) = (visit.clone(), AtomicBool::new(true));
+    let answer = service_fn(|request: Request<Incoming>| {
         let visit = host.clone();
+        knows_chunks.fetch_and(request.version() != Version::HTTP_10, Ordering::Relaxed);
         async move { Ok::<_, Infallible>(answer(request, &visit).await) }
     });
     if first == First::Http2 {
@@ -64,8 +66,9 @@ async fn connection(io: TokioIo<Opened>, first: First, visit: Arc<Visit>) -> hyp
         .half_close(true);
     let mut served = pin!(server.serve_connection(io, answer).with_upgrades());
     let ended = served.as_mut().await;
-    // Where only the end of the connection ends an answer (RFC 9112 §6.3), an end would make a part of it the whole.
-    if ended.as_ref().is_err_and(hyper::Error::is_user) {
+    // Where only the end of the connection ends an answer (RFC 9112 §6.3), an end would make a part of it the whole. Other
+    // answers say by themselves that something is missing.
+    if ended.as_ref().is_err_and(hyper::Error::is_user) && !knows_chunks.load(Ordering::Relaxed) {
         visit.cut(ApiError::new(Code::StreamBroken, "the answer broke off"));
     }
     ended

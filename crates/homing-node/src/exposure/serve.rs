@@ -11,7 +11,6 @@ use homing_api::exposures::{Mode, Target};
 use homing_api::peers::PeerSummary;
 use homing_api::{ApiError, Code};
 use homing_base::NodeId;
-use iroh::endpoint::VarInt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -29,9 +28,6 @@ use super::{Host, http, protocol};
 use crate::node::Node;
 use crate::shares::{Share, Shares};
 use crate::streams::{Listener, Stream};
-
-/// Error code of streams whose target is down or gone.
-const RESET_TARGET: VarInt = VarInt::from_u32(2);
 
 /// What a service stands for, ready to be used.
 pub(super) enum Content {
@@ -273,9 +269,7 @@ fn silent() -> ApiError {
 }
 
 /// Breaks a stream, so that nobody takes it for one that ended in order.
-fn refuse(node: &Node, mut stream: Stream, error: ApiError) {
+fn refuse(node: &Node, stream: Stream, error: ApiError) {
     warn!(peer = %stream.peer().fmt_short(), service = %stream.service(), %error, "a stream was not served");
     node.shared.streams.cut(stream.id(), error);
-    stream.send.reset(RESET_TARGET).ok();
-    stream.recv.stop(RESET_TARGET).ok();
 }

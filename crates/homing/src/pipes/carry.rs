@@ -24,19 +24,20 @@ pub(crate) async fn hand_over(
     socket: Socket,
 ) -> (Carried, Result<(), ApiError>) {
     let id = stream.id;
+    // Where the daemon dies, its copy of the socket closes with it: then this one is the last.
     let socket = match socket.into_idle() {
         Ok(socket) => socket,
         Err(error) => return (Carried::default(), Err(local_end(&error.to_string()))),
     };
-    let (carried, ended) = match stream.carry(socket.as_fd()).await {
-        Ok(()) => told(client, id).await,
-        Err(error) => (Carried::default(), Err(error)),
+    let orderly = match stream.carry(socket.as_fd()).await {
+        Ok(orderly) => orderly,
+        Err(error) => return (Carried::default(), Err(error)),
     };
-    if ended.is_err() {
-        // The daemon may have died, and its copy of the socket with it: this one is the last.
-        socket.abort();
+    let (carried, told) = told(client, id).await;
+    match orderly {
+        true => (carried, Ok(())),
+        false => (carried, told.and_then(|()| Err(broken("the peer went away")))),
     }
-    (carried, ended)
 }
 
 /// Carries until it is over for the local end; then says how a process ended.

@@ -27,7 +27,7 @@ pub(crate) enum End {
 /// A process with its pipes, in a group of its own; the group is killed when this is dropped, or the process has ended.
 #[derive(Debug)]
 pub(crate) struct Program {
-    child: Child,
+    child: Box<Child>,
     /// `None`: it was waited for.
     group: Option<Group>,
     stdin: Option<ChildStdin>,
@@ -53,7 +53,12 @@ impl End {
             .map_err(|e| ApiError::new(Code::Internal, format!("{command}: {e}")))?;
         let stdin = child.stdin.take();
         let stdout = Output::of(&mut child).expect("stdout was asked for");
-        Ok(End::Program(Program { group: Group::of(&child), child, stdin, stdout }))
+        Ok(End::Program(Program {
+            group: Group::of(&child),
+            child: Box::new(child),
+            stdin,
+            stdout,
+        }))
     }
 
     /// Local output has ended: nothing more is awaited from the peer.

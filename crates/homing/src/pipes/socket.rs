@@ -1,10 +1,12 @@
 //! A connected local socket: carried by this process, or handed to the daemon.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -13,13 +15,6 @@ use tokio::net::{TcpStream, UnixStream};
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-/// One that this process does not read or write, and so is not woken for.
-#[derive(Debug)]
-pub(crate) enum Idle {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
 }
 
 impl Socket {
@@ -32,40 +27,30 @@ impl Socket {
     /// Ends it so that a local program sees a failure, not an end. A Unix socket has no such way: there the program sees
     /// an end, as `docs/forward.md` says.
     pub(crate) fn abort(self) {
-        if let Socket::Tcp(stream) = self {
-            // RST instead of FIN, RFC 9293 §3.10.4.
-            let _ = stream.set_zero_linger();
-        }
+        let _ = match &self {
+            Socket::Tcp(stream) => will_reset(stream),
+            Socket::Unix(stream) => will_reset(stream),
+        };
     }
 
+    /// One that is to be handed over: not read or written by this process, which so is not woken for it. Whoever closes it
+    /// last resets it, unless the daemon has found that all was said.
+    ///
     /// # Errors
     /// When the runtime does not let go of it.
-    pub(crate) fn into_idle(self) -> io::Result<Idle> {
-        match self {
-            Socket::Tcp(stream) => stream.into_std().map(Idle::Tcp),
-            Socket::Unix(stream) => stream.into_std().map(Idle::Unix),
-        }
+    pub(crate) fn into_idle(self) -> io::Result<OwnedFd> {
+        let socket = match self {
+            Socket::Tcp(stream) => stream.into_std()?.into(),
+            Socket::Unix(stream) => stream.into_std()?.into(),
+        };
+        will_reset(&socket)?;
+        Ok(socket)
     }
 }
 
-impl Idle {
-    /// As [`Socket::abort`].
-    pub(crate) fn abort(self) {
-        if let Idle::Tcp(stream) = self
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            Socket::Tcp(stream).abort();
-        }
-    }
-}
-
-impl AsFd for Idle {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Idle::Tcp(stream) => stream.as_fd(),
-            Idle::Unix(stream) => stream.as_fd(),
-        }
-    }
+/// The close of its last descriptor sends RST instead of FIN (RFC 9293 §3.10.4).
+fn will_reset(socket: &impl AsFd) -> io::Result<()> {
+    Ok(set_socket_linger(socket, Some(Duration::ZERO))?)
 }
 
 impl AsyncRead for Socket {
