@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::Write as _;
 use std::process::{Command, Output};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -161,7 +162,8 @@ fn as_nobody(program: &str, args: &[&str]) -> Option<Output> {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_user_of_the_machine_is_refused() {
     if !as_nobody("curl", &["--version"]).is_some_and(|o| o.status.success()) {
-        println!("SKIPPED: another user of the machine: needs root, `setpriv` and `curl`");
+        let line = "SKIPPED: another user of the machine: needs root, `setpriv` and `curl`\n";
+        std::io::stdout().write_all(line.as_bytes()).unwrap();
         return;
     }
     let world = world().await;

@@ -1,5 +1,6 @@
 //! `openssl ts -reply` behind HTTP, with a certification authority made for one test.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -68,7 +69,8 @@ impl Authority {
     /// `None`, and a word about it, where there is no `openssl`.
     pub(crate) async fn start(test: &str, algorithm: &str) -> Option<Self> {
         if Command::new("openssl").arg("version").output().is_err() {
-            println!("SKIPPED: {test}: `openssl` is missing");
+            let line = format!("SKIPPED: {test}: `openssl` is missing\n");
+            std::io::stdout().write_all(line.as_bytes()).unwrap();
             return None;
         }
         let dir = Arc::new(tempfile::tempdir().unwrap());

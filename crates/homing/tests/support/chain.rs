@@ -25,9 +25,10 @@ impl Chain {
     /// A chain that makes a block of every transaction; `None`, and said, where there is no program for it.
     pub(crate) fn start(test: &str) -> Option<Self> {
         let Some(binary) = binary() else {
-            println!(
-                "SKIPPED: {test}: HOMING_CHAIN_TOOLS names no folder with a development chain"
+            let line = format!(
+                "SKIPPED: {test}: HOMING_CHAIN_TOOLS names no folder with a development chain\n"
             );
+            std::io::stdout().write_all(line.as_bytes()).unwrap();
             return None;
         };
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
