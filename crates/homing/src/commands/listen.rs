@@ -232,20 +232,17 @@ impl Serving {
                 return none.map(|failed| (Carried::default(), failed.map(|_| None)));
             }
         };
-        let taken = match end {
-            End::Socket(socket) => match self.client.take_stream_socket(stream.id).await {
-                Ok(stream) => {
-                    let (carried, ended) = hand_over(&self.client, stream, socket).await;
-                    Ok((carried, ended.map(|()| None)))
-                }
-                Err(error) => Err(error),
-            },
-            end => match self.client.take_stream(stream.id).await {
-                Ok(stream) => Ok(carry(&self.client, stream, end).await),
-                Err(error) => Err(error),
-            },
+        let carried = self.carry(stream.id, end).await;
+        Some(carried.unwrap_or_else(|error| (Carried::default(), Err(error))))
+    }
+
+    async fn carry(&self, id: u64, end: End) -> Result<Ended, ApiError> {
+        let End::Socket(socket) = end else {
+            return Ok(carry(&self.client, self.client.take_stream(id).await?, end).await);
         };
-        Some(taken.unwrap_or_else(|error| (Carried::default(), Err(error))))
+        let stream = self.client.take_stream_socket(id).await?;
+        let (carried, ended) = hand_over(&self.client, stream, socket).await;
+        Ok((carried, ended.map(|()| None)))
     }
 
     /// A stream of a session. `None` when the session was there before, or the peer was refused.
