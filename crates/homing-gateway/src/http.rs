@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use hyper_util::rt::TokioIo;
 
 use crate::problem::{self, Body};
 use crate::serve::Front;
@@ -154,7 +155,7 @@ fn passed_back(
         let far = hyper::upgrade::on(&mut response);
         tokio::spawn(async move {
             if let (Ok(near), Ok(far)) = tokio::join!(near, far) {
-                tunnel::carry_switched(near, far).await;
+                tunnel::carry(TokioIo::new(near), TokioIo::new(far)).await;
             }
         });
     }

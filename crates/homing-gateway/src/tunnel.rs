@@ -5,7 +5,7 @@ use std::time::Duration;
 use homing_api::{ApiError, Code};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
 
 use crate::limits::{CHUNK_BYTES_MAX, CONNECT_MAX};
@@ -49,9 +49,17 @@ async fn dial(host: &str, port: u16, within: Duration) -> Result<Box<dyn MeshStr
     }
 }
 
+/// What a connection has become: HTTP/2 resets a stream that is dropped before its end, and a protocol that was switched to
+/// says by itself where it ends.
+impl MeshStream for TokioIo<Upgraded> {
+    fn abort(&mut self) {}
+}
+
 /// Carries bytes both ways, half-closes included, until both directions have ended, or one broke and so does the other.
 pub(crate) async fn carry(mut near: impl MeshStream, mut far: impl MeshStream) {
-    if !copy(&mut near, &mut far).await {
+    let size = CHUNK_BYTES_MAX;
+    if let Err(error) = copy_bidirectional_with_sizes(&mut near, &mut far, size, size).await {
+        tracing::debug!(%error, "a tunnel broke");
         near.abort();
         far.abort();
     }
@@ -59,39 +67,14 @@ pub(crate) async fn carry(mut near: impl MeshStream, mut far: impl MeshStream) {
 
 /// The same for what a `CONNECT` has become.
 pub(crate) async fn carry_connect(near: Upgraded, mut far: impl MeshStream) {
-    match near.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => {
-            let mut near = parts.io.into_inner();
-            match far.write_all(&parts.read_buf).await {
-                Ok(()) => carry(near, far).await,
-                Err(_) => {
-                    near.abort();
-                    far.abort();
-                }
-            }
-        }
-        // A stream of HTTP/2 is reset when it is dropped before its end.
-        Err(near) => {
-            if !copy(&mut TokioIo::new(near), &mut far).await {
-                far.abort();
-            }
-        }
+    let parts = match near.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => parts,
+        Err(near) => return carry(TokioIo::new(near), far).await,
+    };
+    let mut near = parts.io.into_inner();
+    if far.write_all(&parts.read_buf).await.is_ok() {
+        return carry(near, far).await;
     }
-}
-
-/// The same for connections that switched to a protocol which says by itself where it ends.
-pub(crate) async fn carry_switched(near: Upgraded, far: Upgraded) {
-    copy(&mut TokioIo::new(near), &mut TokioIo::new(far)).await;
-}
-
-/// Whether both ended in order.
-async fn copy(
-    near: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    far: &mut (impl AsyncRead + AsyncWrite + Unpin),
-) -> bool {
-    let copied = copy_bidirectional_with_sizes(near, far, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX).await;
-    if let Err(error) = &copied {
-        tracing::debug!(%error, "a tunnel broke");
-    }
-    copied.is_ok()
+    near.abort();
+    far.abort();
 }
