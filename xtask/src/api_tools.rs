@@ -77,6 +77,45 @@ pub fn prepare_ipns(root: &Path, report: &mut Report) -> PathBuf {
     folder
 }
 
+/// Takes proxies from its environment, for which many systems' is too old.
+const NODE_VERSION: &str = "24.21.0";
+
+/// Where tests look for programs: first for that Node.js; without npm, or a package index, only the machine's is found.
+pub fn prepare_node(root: &Path, report: &mut Report) -> PathBuf {
+    let bin = install_node(root, report);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::iter::once(bin).chain(std::env::split_paths(&path));
+    std::env::join_paths(dirs).map_or_else(|_| path.clone().into(), PathBuf::from)
+}
+
+/// The folder of the program.
+fn install_node(root: &Path, report: &mut Report) -> PathBuf {
+    let folder = run::target_dir(root).join("node-tools");
+    let machine = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "x64",
+    };
+    let package = format!("node-linux-{machine}");
+    let bin = folder.join("node_modules").join(&package).join("bin");
+    if bin.join("node").is_file() || !run::is_installed("npm") {
+        return bin;
+    }
+    report.part("node-tools", || {
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.to_string_lossy().into_owned();
+        let pinned = format!("{package}@{NODE_VERSION}");
+        let quick = ["--fetch-retries=1", "--ignore-scripts", "--no-audit", "--no-fund"];
+        let args = [&["install", "--no-save", "--prefix", &path][..], &quick, &[&pinned]].concat();
+        if !run::program(root, "npm", &args).quiet()?.success {
+            println!(
+                "could not install {pinned}: what needs it is skipped where the machine's is older"
+            );
+        }
+        Ok(Tally::default())
+    });
+    bin
+}
+
 /// The environment's folder; what could not be installed is not in it.
 pub fn prepare(root: &Path, environment: &Environment, report: &mut Report) -> PathBuf {
     let folder = run::target_dir(root).join(environment.name);

@@ -5,6 +5,7 @@
 //! api-tools   a schema-driven fuzzer and a client generator, in a Python environment of their own
 //! agent-tools the official SDKs of MCP and A2A, in another
 //! chain-tools a Solidity compiler and a development chain, from npm
+//! node-tools  a Node.js that is new enough, from npm
 //! program     what people run, but for link-time optimisation; flow and lab tests start it (HOMING_BIN)
 //! workspace   unit, property, flow, corpus and documentation tests of every crate
 //! simulator   100 seeds × 200 agents
@@ -69,7 +70,8 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     let ipns = api_tools::prepare_ipns(root, &mut report);
     let ipns = (api_tools::IPNS_VARIABLE, ipns);
     let chain = (api_tools::CHAIN_VARIABLE, api_tools::prepare_chain(root, &mut report));
-    let tools = [&tools[..], &[ipns, chain]].concat();
+    let path = ("PATH", api_tools::prepare_node(root, &mut report));
+    let tools = [&tools[..], &[ipns, chain, path]].concat();
     report.part("program", || program(root, &binary));
     report.part("workspace tests", || workspace(root, &binary, &tools, has(LAB)));
     if extent == Extent::Full {
