@@ -10,7 +10,8 @@ and said so: wireguard-go, boringtun-cli, yggdrasil, nebula with nebula-cert, op
 
 `--iroh` names `target/release/examples/iroh_pipe` (cargo build --release -p homing-node --example iroh_pipe): a local
 TCP port carried over one iroh stream per connection, as `homing forward` and `homing expose` do it. `iroh` is with its own
-congestion controller (CUBIC), `iroh-bbr3` with Homing's.
+congestion controller (CUBIC), `iroh-bbr3` with the stack's BBR; `homing-bbr3` and `homing-cubic` are second pairs of
+daemons with `transport.congestion` set so.
 
 Only namespaces and processes of its own are touched, and they are ended with it. Linux, root, Python 3.9.
 """
@@ -186,9 +187,11 @@ class Stage:
         self.start(B, sys.executable, os.path.abspath(__file__), "--sink", cert or "")
         self.ways["tcp"] = (ADDR[B], SINK)
 
-    def homing(self):
+    def homing(self, way, port, congestion=None):
         binary = os.path.abspath(self.options.homing)
-        homes = {name: os.path.join(self.dir, name[-1]) for name in (A, B)}
+        homes = {name: os.path.join(self.dir, f"{way}-{name[-1]}") for name in (A, B)}
+        settings = {"HOMING_TRANSPORT_CONGESTION": congestion, "HOMING_GATEWAY_ENABLED": "false"}
+        settings = settings if congestion else {}
 
         def run(where, *args):
             env = {**os.environ, "HOMING_HOME": homes[where]}
@@ -208,16 +211,17 @@ class Stage:
             os.mkdir(homes[name])
             args = ["daemon", "run", "--hostname", f"agent-{name[-1]}", "--listen", ADDR[name] + ":0"]
             args += ["--peer", ticket] if ticket else []
-            self.start(name, binary, *args, env={"HOMING_HOME": homes[name]})
+            self.start(name, binary, *args, env={"HOMING_HOME": homes[name], **settings})
             ticket = json.loads(ok(name, "info", "--json"))["ticket"]
         ok(A, "handshake", "agent-b")
         ok(B, "approve", json.loads(run(A, "info", "--json"))["node_id"])
         ok(A, "wait", "trusted", "agent-b", "--timeout", "30s")
         run(B, "expose", str(SINK), "--name", "sink", "--tcp")
-        self.start(A, binary, "forward", "6001", "agent-b:sink", env={"HOMING_HOME": homes[A]})
-        self.ways["homing"] = ("127.0.0.1", 6001)
-        # The same stream without the process that listens for `forward`.
-        self.ways["gateway"] = ("127.0.0.1", 7420, "sink.agent-b.agent.internal:80")
+        self.start(A, binary, "forward", port, "agent-b:sink", env={"HOMING_HOME": homes[A]})
+        self.ways[way] = ("127.0.0.1", port)
+        if not congestion:
+            # The same stream without the process that listens for `forward`.
+            self.ways["gateway"] = ("127.0.0.1", 7420, "sink.agent-b.agent.internal:80")
 
     def iroh(self, way, port, *controller):
         if not self.options.iroh:
@@ -328,10 +332,10 @@ def table(stage, results):
         mbit, us = middle(way, "mbit"), middle(way, "us")
         print(f"{way:<12} {mbit:>9.0f} {rate / mbit:>9.2f}x {us:>9.0f} {trip / us:>9.2f}x")
     for bare in sorted({"iroh", "iroh-bbr3"} & set(results)):
-        for way, name in (("homing", "forward"), ("gateway", "the gateway")):
+        for way in [way for way in results if way.startswith(("homing", "gateway"))]:
             ratios = [r["mbit"] / i["mbit"] for r, i in zip(results[way], results[bare])]
             low, mid, high = statistics.quantiles(ratios, n=4)
-            print(f"{name} of bare {bare}: {mid:.2f} (quartiles {low:.2f} and {high:.2f})")
+            print(f"{way} of bare {bare}: {mid:.2f} (quartiles {low:.2f} and {high:.2f})")
     for way, why in stage.skipped.items():
         print(f"{way:<12} skipped: {why}")
 
@@ -350,6 +354,8 @@ def main():
     parser.add_argument("--ways", type=lambda text: text.split(","), help="only these beside Homing")
     stage = Stage(parser.parse_args())
     others = {
+        "homing-bbr3": lambda: stage.homing("homing-bbr3", 6004, "bbr3"),
+        "homing-cubic": lambda: stage.homing("homing-cubic", 6005, "cubic"),
         "iroh": lambda: stage.iroh("iroh", 6002),
         "iroh-bbr3": lambda: stage.iroh("iroh-bbr3", 6003, "bbr3"),
         "wireguard-go": lambda: stage.wireguard("wireguard-go", "wireguard-go", "10.214.0"),
@@ -360,7 +366,7 @@ def main():
     try:
         stage.up()
         stage.tcp()
-        stage.homing()
+        stage.homing("homing", 6001)
         for way, prepare in others.items():
             if stage.options.ways is None or way in stage.options.ways:
                 prepare()

@@ -4,7 +4,7 @@
 //! iroh_pipe host UDP_ADDR TCP_TARGET FILE [bbr3]     writes where it is to FILE: ENDPOINT_ID@UDP_ADDR
 //! iroh_pipe open UDP_ADDR TCP_LISTEN WHERE [bbr3]    WHERE as in that file
 //! ```
-//! With `bbr3` it sends by the congestion controller that is Homing's default, otherwise by iroh's own.
+//! With `bbr3` it sends by the stack's BBR version 3, otherwise by iroh's own congestion controller.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
