@@ -5,25 +5,31 @@
 //! cargo xtask bench congestion [SECONDS [ROUNDS]]
 //! ```
 //! Both ends and the link are on this machine, so the case without delay measures the machine. Rounds are
-//! interleaved, the table shows medians. Only the sender's controller matters: the client sends.
+//! interleaved, the table shows medians. Only the sender's controller matters: the client sends. The controllers are the
+//! product's, by their words in `transport.congestion`.
 
 // A bench is a face: its table is its answer.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+#[path = "../../../crates/homing-node/src/transport/congestion/mod.rs"]
+mod congestion;
+#[path = "../../../crates/homing-node/tests/congestion/ends.rs"]
+mod ends;
 mod link;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use congestion::Congestion;
 use link::{Bottleneck, Conditions, Link};
-use noq::congestion::{Bbr3Config, ControllerFactory, CubicConfig, NewRenoConfig};
-use noq::{ClientConfig, Connection, Endpoint, ServerConfig, TransportConfig};
+use noq::{Connection, Endpoint};
 
-const NAMES: [&str; 3] = ["cubic", "bbr3", "newreno"];
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A home uplink of a good kind.
 const NARROW_BITS_PER_SECOND: f64 = 50e6;
+/// A port of an old switch.
+const NEAR_BITS_PER_SECOND: f64 = 100e6;
 const LOSS: u64 = 10;
 
 struct Case {
@@ -43,6 +49,12 @@ fn cases() -> Vec<Case> {
     let buffer = |millis| Some(Duration::from_millis(millis));
     vec![
         Case { name: "0 ms, 0 %", conditions: link(0, 0, None), buffer: None },
+        Case { name: "0 ms, 1 %", conditions: link(0, LOSS, None), buffer: None },
+        Case {
+            name: "0 ms, 0 %, 100 Mbit/s, buffer 100 ms",
+            conditions: link(0, 0, Some(NEAR_BITS_PER_SECOND)),
+            buffer: buffer(100),
+        },
         Case { name: "50 ms, 0 %", conditions: link(25, 0, None), buffer: None },
         Case { name: "50 ms, 1 %", conditions: link(25, LOSS, None), buffer: None },
         Case {
@@ -74,13 +86,14 @@ async fn main() {
         "link (round trip, loss)", "sender", "Mbit/s", "neighbour ms"
     );
     for case in cases() {
-        let mut samples = vec![Vec::new(); NAMES.len()];
+        let mut samples = vec![Vec::new(); Congestion::ALL.len()];
         for round in 0..rounds {
-            for (column, name) in NAMES.iter().enumerate() {
-                samples[column].push(alone(&case, name, seconds, round).await);
+            for (column, one) in Congestion::ALL.into_iter().enumerate() {
+                samples[column].push(alone(&case, one, seconds, round).await);
             }
         }
-        for (name, samples) in NAMES.iter().zip(samples) {
+        for (one, samples) in Congestion::ALL.into_iter().zip(samples) {
+            let name = one.word();
             let (rates, pings) = samples.into_iter().unzip();
             let ping = case.buffer.map_or_else(String::new, |_| format!("{:.0}", median(pings)));
             println!("{:<38} {name:>8} {:>9.1} {ping:>14}", case.name, median(rates));
@@ -92,7 +105,11 @@ async fn main() {
 /// Two senders through one narrow place.
 async fn shares(seconds: Duration, rounds: u64) {
     println!("\ntwo senders, 50 ms, 50 Mbit/s, buffer 50 ms: Mbit/s of each");
-    let pairs = [("cubic", "cubic"), ("bbr3", "bbr3"), ("bbr3", "cubic")];
+    let pairs = [
+        (Congestion::Cubic, Congestion::Cubic),
+        (Congestion::Auto, Congestion::Auto),
+        (Congestion::Auto, Congestion::Cubic),
+    ];
     for (first, second) in pairs {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..rounds {
@@ -100,22 +117,28 @@ async fn shares(seconds: Duration, rounds: u64) {
             ours.push(a);
             theirs.push(b);
         }
+        let (first, second) = (first.word(), second.word());
         println!("{first:>8} {:>6.1}   {second:>8} {:>6.1}", median(ours), median(theirs));
     }
 }
 
 /// One sender alone: its rate, and the median round trip of a quiet neighbour on the same narrow place.
-async fn alone(case: &Case, name: &str, seconds: Duration, round: u64) -> (f64, f64) {
+async fn alone(case: &Case, one: Congestion, seconds: Duration, round: u64) -> (f64, f64) {
     let narrow = narrow(case);
-    let sender = Flow::open(name, case.conditions, narrow.clone(), round * 2).await;
+    let sender = Flow::open(one, case.conditions, narrow.clone(), round * 2).await;
     let Some(_) = &narrow else { return (sender.rate(seconds).await, 0.0) };
     let quiet = Conditions { loss_permille: 0, ..case.conditions };
-    let neighbour = Flow::open("cubic", quiet, narrow, round * 2 + 1).await;
+    let neighbour = Flow::open(Congestion::Cubic, quiet, narrow, round * 2 + 1).await;
     tokio::join!(sender.rate(seconds), neighbour.ping(seconds))
 }
 
-async fn together(first: &str, second: &str, seconds: Duration, round: u64) -> (f64, f64) {
-    let case = cases().remove(3);
+async fn together(
+    first: Congestion,
+    second: Congestion,
+    seconds: Duration,
+    round: u64,
+) -> (f64, f64) {
+    let case = cases().into_iter().find(|case| case.name.contains("50 Mbit/s")).unwrap();
     let narrow = narrow(&case);
     let a = Flow::open(first, case.conditions, narrow.clone(), round * 2).await;
     let b = Flow::open(second, case.conditions, narrow, round * 2 + 1).await;
@@ -135,13 +158,13 @@ struct Flow {
 
 impl Flow {
     async fn open(
-        name: &str,
+        one: Congestion,
         conditions: Conditions,
         narrow: Option<Arc<Bottleneck>>,
         seed: u64,
     ) -> Self {
         let local: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let (server_config, client_config) = configurations(name);
+        let (server_config, client_config) = ends::configurations(one.factory());
         let server = Endpoint::server(server_config, local).unwrap();
         let link = Link::open(server.local_addr().unwrap(), conditions, narrow, seed).unwrap();
         let client = Endpoint::client(local).unwrap();
@@ -200,33 +223,6 @@ impl Flow {
         };
         tokio::join!(asker, answerer).0
     }
-}
-
-fn configurations(name: &str) -> (ServerConfig, ClientConfig) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let certificate = made.cert.der().clone();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let factory: Arc<dyn ControllerFactory + Send + Sync> = match name {
-        "bbr3" => Arc::new(Bbr3Config::default()),
-        "newreno" => Arc::new(NewRenoConfig::default()),
-        _ => Arc::new(CubicConfig::default()),
-    };
-    let mut transport = TransportConfig::default();
-    transport.congestion_controller_factory(factory);
-    let transport = Arc::new(transport);
-    let tls = rustls::ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13]);
-    let tls = tls.with_no_client_auth().with_single_cert(vec![certificate], key.into()).unwrap();
-    let crypto = noq::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
-    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-    server.transport_config(transport.clone());
-    let tls = rustls::ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13]);
-    let tls = tls.with_root_certificates(roots).with_no_client_auth();
-    let crypto = noq::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-    let mut client = ClientConfig::new(Arc::new(crypto));
-    client.transport_config(transport);
-    (server, client)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

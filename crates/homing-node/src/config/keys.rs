@@ -43,7 +43,7 @@ keys! {
     "peers" List "" "peers to join through: tickets or ADDRESS@HOST:PORT";
     "publish_addresses" Bool "false" "publish direct addresses to everybody";
     "services" List "" "services to advertise, such as mcp or 8080";
-    "transport.congestion" Text "bbr3" "how fast to send: bbr3, cubic or newreno";
+    "transport.congestion" Text "auto" "how fast to send: auto (by distance), bbr3, cubic or newreno";
     "transport.port_prediction" Bool "true" "against symmetric NATs: guess ports, with trusted peers that do so, too";
     "record_lifetime" Text "24h" "life of the published record, 1m to 24h";
     "log.level" Text "info" "error, warn, info, debug, trace, or directives";

@@ -59,7 +59,7 @@ pub struct Config {
     pub publish_addresses: bool,
     /// Services to advertise in the record. Default: none; a hint only, grants decide.
     pub services: Vec<Service>,
-    /// How fast to send over a path that loses packets. Default [`Congestion::Bbr3`], by measurement.
+    /// How fast to send. Default [`Congestion::Auto`], by measurement.
     pub congestion: Congestion,
     /// Guess ports where hole punching cannot help. Default `true`; it takes two that do so, and their trust.
     pub port_prediction: bool,
