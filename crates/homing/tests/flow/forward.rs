@@ -1,12 +1,7 @@
 //! Unmodified programs through `forward`, `connect` and `listen`: half-close, many connections, datagrams,
 //! and sessions that outlive daemons that are killed.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-#[path = "../../homing-registry/tests/storage/postgres_cluster.rs"]
-mod postgres_cluster;
-mod support;
-
+use crate::postgres_cluster;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
@@ -16,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::{self, Home, PATIENCE, agent, befriend, relay};
 use sha2::{Digest, Sha256};
-use support::{Home, PATIENCE, agent, befriend, relay};
 
 /// A command in the background, ended when this is dropped.
 struct Running(Child);

@@ -1,15 +1,11 @@
 //! The registry role of real nodes: records travel by real gossip, cards and searches through real tunnels,
 //! people ask over real HTTP.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on shall stop")]
-
-mod common;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{befriend, on_loopback, until};
+use crate::common::{befriend, on_loopback, until};
 use homing_api::cards::PublishCardRequest;
 use homing_api::find::FindRequest;
 use homing_base::{AgentRecord, IdentityKey, InstanceId, NodeId, Record, Seq, Wall};

@@ -1,13 +1,9 @@
 //! Two real agents and a relay: the article's commands, streams, revocation.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::io::Write;
 use std::process::Stdio;
 
-use support::{Home, agent, befriend, relay};
+use crate::support::{self, Home, agent, befriend, relay};
 
 fn trust_of(home: &Home, peer: &str) -> String {
     home.json(&["trust", "show", peer])["trust"]["state"].as_str().unwrap().to_owned()

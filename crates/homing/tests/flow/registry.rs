@@ -1,13 +1,9 @@
 //! A registry as a newcomer meets it: the page of documentation, command by command, and `find`.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 
-use support::Home;
+use crate::support::{self, Home};
 
 const TUTORIAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/registry.md");
 

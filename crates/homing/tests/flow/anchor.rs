@@ -1,16 +1,10 @@
 //! The audit log of a real daemon, anchored on a real development chain, and an auditor who has the proof alone.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-#[path = "support/chain.rs"]
-mod chain;
-mod support;
-
 use std::time::{Duration, Instant};
 
-use chain::{Chain, KEY, KEYSTORE, PASSPHRASE, file};
+use crate::chain::{Chain, KEY, KEYSTORE, PASSPHRASE, file};
+use crate::support::{Home, relay};
 use serde_json::Value;
-use support::{Home, relay};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What `contracts/HomingAnchor.json` takes, as docs/anchoring.md says.

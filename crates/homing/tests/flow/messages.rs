@@ -1,16 +1,12 @@
 //! Real agents leave word for each other: texts, files and events, over restarts and kill -9.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{Home, PATIENCE, agent, befriend, relay};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use support::{Home, PATIENCE, agent, befriend, relay};
 
 /// Two agents that trust each other.
 fn friends(url: &str) -> (Home, Home) {

@@ -1,12 +1,8 @@
 //! `homing gossip` with real daemons on loopback.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{Home, PATIENCE, agent, befriend, relay};
+use crate::support::{Home, PATIENCE, agent, befriend, relay};
 
 #[test]
 fn friends_hear_of_each_other_and_the_numbers_say_so() {

@@ -1,12 +1,8 @@
 //! Two real nodes on loopback: trust, pings, streams, restarts.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on shall stop")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{PATIENCE, befriend, client, pair, ping, start, until};
+use crate::common::{self, PATIENCE, befriend, client, pair, ping, start, until};
 use homing_api::peers::PathKind;
 use homing_api::streams::{IncomingStream, ListenRequest, StreamState};
 use homing_api::trust::{ApproveRequest, HandshakeRequest, TrustState};

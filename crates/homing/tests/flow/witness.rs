@@ -1,16 +1,13 @@
 //! `POST /add-checkpoint` of a real registry: the heads of a listed agent's log are cosigned as C2SP tlog-witness says, and nothing
 //! else is.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
 
+use crate::support::{Home, PATIENCE};
 use data_encoding::BASE64;
 use homing_audit::{Log, Options, Reader};
 use homing_base::{IdentityKey, Wall};
@@ -18,7 +15,6 @@ use homing_core::audit::checkpoint::Cosignature;
 use homing_core::audit::entry::RoleChange;
 use homing_core::audit::note::{KeyType, NoteSignature};
 use homing_core::audit::{Checkpoint, Fact, NoteKey, PURPOSE_COSIGNER, cosigner_name};
-use support::{Home, PATIENCE};
 
 const BEGUN: Wall = Wall(1_700_000_000_000);
 

@@ -1,10 +1,6 @@
 //! A store that cannot be written ends the daemon, with a reason and nothing half-written.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
-
-mod common;
-
-use common::{PATIENCE, befriend, pair};
+use crate::common::{self, PATIENCE, befriend, pair};
 use homing_api::peers::AliasRequest;
 
 #[tokio::test]

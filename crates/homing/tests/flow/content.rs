@@ -1,17 +1,13 @@
 //! Content between real agents: published, fetched, broken off by kill -9 on either side, damaged, refused.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
+use crate::support::{Home, PATIENCE, agent, befriend, finished, relay};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use support::{Home, PATIENCE, agent, befriend, finished, relay};
 
 /// Bytes that no compression or accident gives twice.
 fn bytes(count: usize) -> Vec<u8> {

@@ -1,7 +1,5 @@
 //! `identity.json`: whole or absent, never overwritten, refused with a reason.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on shall stop")]
-
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 

@@ -1,13 +1,9 @@
 //! Eleven moves: `kill -9`, then the same key on a new home and another loopback address, with
 //! nothing else kept. The peer reconfigures nothing. How fast it is, `cargo xtask bench` says.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::time::Instant;
 
-use support::{Home, agent, befriend, relay};
+use crate::support::{Home, agent, befriend, relay};
 
 #[test]
 fn an_agent_keeps_its_address_over_eleven_moves() {

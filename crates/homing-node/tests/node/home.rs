@@ -1,13 +1,9 @@
 //! One home, one daemon; ports and sockets that are taken; a clean end.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on shall stop")]
-
-mod common;
-
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use common::{client, on_loopback, start};
+use crate::common::{client, on_loopback, start};
 use homing_api::{ApiError, Code};
 use homing_node::home::{Home, HomeError};
 

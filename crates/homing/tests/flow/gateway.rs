@@ -1,15 +1,11 @@
 //! Programs that know nothing of Homing reach an agent's service through the gateway. Each row of `docs/clients.md` is a test here.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Finished, Home, PATIENCE, agent, befriend, relay};
+use crate::support::{self, Finished, Home, PATIENCE, agent, befriend, relay};
 
 /// One HTTP/1.1 connection on stdin and stdout: tells what was asked, and two events with a pause that only the client ends.
 const SERVICE: &str = r#"
@@ -208,17 +204,17 @@ fn python_client(library: &str, program: &str) {
 
 #[test]
 fn python_requests() {
-    python_client("requests", include_str!("clients/requests_client.py"));
+    python_client("requests", include_str!("../clients/requests_client.py"));
 }
 
 #[test]
 fn python_httpx() {
-    python_client("httpx", include_str!("clients/httpx_client.py"));
+    python_client("httpx", include_str!("../clients/httpx_client.py"));
 }
 
 #[test]
 fn python_aiohttp() {
-    python_client("aiohttp", include_str!("clients/aiohttp_client.py"));
+    python_client("aiohttp", include_str!("../clients/aiohttp_client.py"));
 }
 
 /// Repeats a client until the service listens: `homing listen` takes a moment.
@@ -269,14 +265,14 @@ fn python_grpc() {
     let Some(python) = python("grpc") else { return };
     let Some(mut world) = World::new("gRPC") else { return };
     let python = python.to_str().unwrap();
-    let server = include_str!("clients/grpc_server.py");
-    let client = include_str!("clients/grpc_client.py");
+    let server = include_str!("../clients/grpc_server.py");
+    let client = include_str!("../clients/grpc_client.py");
     world.serve("grpc", python, server);
     let run = ["run", "--", python, "-c", client, "dns:///grpc.agent-b.agent.internal:80"];
     is_answer(&until_ok(|| world.me.run(&run)), "hello again\nhello again\nOK word\n");
 }
 
-const FETCH: &str = include_str!("clients/fetch.js");
+const FETCH: &str = include_str!("../clients/fetch.js");
 
 /// The major version of Node.js here.
 fn node() -> Option<u32> {
@@ -304,7 +300,7 @@ fn node_fetch_by_name() {
     is_answer(&world.run(&["node", "-e", FETCH, &(world.url("proxied_url") + "x?y")]), ASKED);
 }
 
-const GO: &str = include_str!("clients/client.go");
+const GO: &str = include_str!("../clients/client.go");
 
 #[test]
 fn go_net_http() {

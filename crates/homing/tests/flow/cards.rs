@@ -1,14 +1,10 @@
 //! Agent cards and offline records, as a user meets them.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::io::Write;
 use std::process::Stdio;
 
+use crate::support::{self, Home, agent, befriend, relay};
 use serde_json::Value;
-use support::{Home, agent, befriend, relay};
 
 fn text(home: &Home, file: &str) -> String {
     std::fs::read_to_string(home.path(file)).unwrap()

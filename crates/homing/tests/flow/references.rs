@@ -1,13 +1,9 @@
 //! `homing publish`, `homing ref` and `homing resolve REF` with real daemons on loopback.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Home, agent, befriend, relay};
 use serde_json::Value;
-use support::{Home, agent, befriend, relay};
 
 const REF: &str = "agent-a/planner/checkpoint";
 const FIRST: &str = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";

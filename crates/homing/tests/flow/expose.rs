@@ -1,16 +1,12 @@
 //! `homing expose` between two real agents: a Python web server, files, processes, and peers who lie.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
+use crate::support::{Home, PATIENCE, agent, befriend, relay};
 use serde_json::Value;
-use support::{Home, PATIENCE, agent, befriend, relay};
 
 /// `tests/python/web_server.py`, ended when dropped.
 struct Web {

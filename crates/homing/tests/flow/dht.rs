@@ -1,13 +1,9 @@
 //! `homing dht` with real daemons on loopback, no relay.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use support::{Home, PATIENCE};
+use crate::support::{Home, PATIENCE};
 
 fn ticket(home: &Home) -> String {
     home.until_ok(&["info"])["ticket"].as_str().expect("a record by now").to_owned()

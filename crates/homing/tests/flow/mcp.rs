@@ -1,19 +1,14 @@
 //! MCP through the mesh, with the official Python SDK at both ends: on stdio and over Streamable HTTP, across breaks,
 //! and this agent's own operations as tools.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod python;
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Instant;
 
-use python::{Program, python, script};
+use crate::python::{self, Program, python, script};
+use crate::support::{Finished, Home, PATIENCE, agent, befriend, finished, relay};
 use serde_json::{Value, json};
-use support::{Finished, Home, PATIENCE, agent, befriend, finished, relay};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/mcp.md");
 const REVISIONS: [(&str, &str); 2] = [("auto", "2026-07-28"), ("legacy", "2025-11-25")];

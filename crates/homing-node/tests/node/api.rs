@@ -1,10 +1,6 @@
 //! The local API over its real socket.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on shall stop")]
-
-mod common;
-
-use common::{client, start};
+use crate::common::{self, client, start};
 use homing_api::exposures::{ExposeRequest, Target};
 use homing_api::operations::Kind;
 use homing_api::streams::ListenRequest;

@@ -1,15 +1,11 @@
 //! Exposed web servers as hyper speaks to them: HTTP/2 with trailers, frames as they come, pooled connections.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
-
-mod common;
-
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{PATIENCE, befriend, pair};
+use crate::common::{self, PATIENCE, befriend, pair};
 use futures_util::stream;
 use homing_api::Code;
 use homing_api::exposures::{ExposeRequest, Mode, Target};

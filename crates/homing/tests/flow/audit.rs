@@ -1,12 +1,8 @@
 //! `homing audit` and `homing verify` with real daemons on loopback.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{PATIENCE, agent, befriend, relay};
+use crate::support::{PATIENCE, agent, befriend, relay};
 
 #[test]
 fn what_an_agent_does_is_logged_cosigned_and_provable_without_a_daemon() {

@@ -1,17 +1,13 @@
 //! DNS as programs use it: the real `dig`, a stock resolver library, and bytes that no resolver sends.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{Home, PATIENCE, agent, befriend, relay};
 use serde_json::Value;
-use support::{Home, PATIENCE, agent, befriend, relay};
 
 /// An agent that answers DNS on any free port of loopback.
 fn answering(name: &str, relay: &str) -> (Home, SocketAddr) {

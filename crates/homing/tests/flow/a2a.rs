@@ -1,17 +1,12 @@
 //! A2A through the mesh, with the official Python SDK as agent and as client.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod python;
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use python::{Program, python, script, skip};
+use crate::python::{Program, python, script, skip};
+use crate::support::{Home, agent, befriend, finished, relay};
 use serde_json::{Value, json};
-use support::{Home, agent, befriend, finished, relay};
 
 /// The card as the agent itself serves it.
 fn card_at(port: u16) -> String {

@@ -1,13 +1,10 @@
 //! `homing audit export`, then somebody tampers, then `homing audit verify DIR`: each kind is found, called by its name, and the
 //! entry is told. An outsider has the files; the owner can also sign everything anew.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
+use crate::support::Home;
 use homing_audit::{Log, Options};
 use homing_base::{IdentityKey, Wall};
 use homing_core::audit::entry::RoleChange;
@@ -16,7 +13,6 @@ use homing_core::audit::tiles::{parse_bundle, push_entry, tile_bytes};
 use homing_core::audit::{
     Checkpoint, Entry, Fact, Frontier, Hash, NoteKey, NoteSigner, PURPOSE_LOG, UnverifiedEntry,
 };
-use support::Home;
 
 const BEGUN: Wall = Wall(1_700_000_000_000);
 const ENTRIES: u64 = 40;

@@ -1,10 +1,6 @@
 //! Starting and stopping one real daemon.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-
-mod support;
-
-use support::Home;
+use crate::support::{self, Home};
 
 #[test]
 fn start_is_idempotent_and_stop_too() {

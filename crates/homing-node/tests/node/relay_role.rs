@@ -1,10 +1,6 @@
 //! A daemon that is a relay too, and two private agents that know nothing but it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
-
-mod common;
-
-use common::{befriend, client, on_loopback, ping, until};
+use crate::common::{self, befriend, client, on_loopback, ping, until};
 use homing_api::peers::PathKind;
 use homing_api::{ApiError, Code};
 use homing_base::{NodeId, UnverifiedRecord};
