@@ -27,10 +27,18 @@ pub struct Ended {
     pub lines: Vec<String>,
 }
 
-/// A cargo command in the workspace, with the toolchain that runs this program.
+/// A cargo command in the workspace, with the toolchain that runs this program. It does not see what cargo told this program
+/// about itself: build scripts of others look at such variables, and would be run anew for each way of calling cargo.
 pub fn cargo(root: &Path, args: &[&str]) -> Run {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Run::new(root, cargo, args)
+    let mut run = Run::new(root, cargo, args);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|own| name.starts_with(own)) {
+            run.0.env_remove(&*name);
+        }
+    }
+    run
 }
 
 /// Any other command.

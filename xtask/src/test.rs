@@ -1,23 +1,22 @@
 //! The one test command.
 //!
 //! ```text
-//! prepare     PostgreSQL and tools that the NAT lab needs, installed when this is root on a Debian-like system
-//! api-tools   a schema-driven fuzzer and a client generator, in a Python environment of their own
-//! agent-tools the official SDKs of MCP and A2A, in another
-//! chain-tools a Solidity compiler and a development chain, from npm
-//! node-tools  a Node.js that is new enough, from npm
-//! program     what people run, but for link-time optimisation; flow and lab tests start it (HOMING_BIN)
+//! build       every program and every test, once; meanwhile PostgreSQL, tools of the NAT lab (both where this is root on
+//!             a Debian-like system) and programs that others wrote are installed
 //! workspace   unit, property, flow, corpus and documentation tests of every crate
-//! simulator   100 seeds × 200 agents
+//! simulator   100 seeds × 200 agents, by what the workspace tests leave of the processors
 //! lab         real nodes behind real NATs in network namespaces, one test at a time
 //! ```
+//! Flow and lab tests start the program of the same build, which checks overflow and its own assertions. A second, optimised
+//! build would take as long as all tests together.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow};
 
 use crate::api_tools;
-use crate::run::{self, Ended};
+use crate::run::{self, Ended, Run};
 use crate::tally::{Report, Tally};
 use crate::tidy::Workspace;
 
@@ -46,16 +45,41 @@ const POSTGRES_PACKAGE: &str = "postgresql";
 
 /// Runs every part, even after one failed. Whether nothing failed.
 pub fn all(root: &Path, extent: Extent) -> Result<bool> {
-    let packages = Workspace::read(root)?;
-    let has = |name: &str| packages.package(name).is_some();
-    let binary = run::target_dir(root).join("tested/homing");
+    let members = Workspace::read(root)?;
+    let is_full = extent == Extent::Full;
+    let has_lab = members.package(LAB).is_some();
+    let lacking = lacking_packages(&members, is_full && has_lab);
     let mut report = Report::default();
-    let lab_tools = if extent == Extent::Full && has(LAB) { missing_tools() } else { Vec::new() };
-    let mut packages: Vec<_> = lab_tools.iter().map(|(_, package)| *package).collect();
-    if extent == Extent::Full && has(LAB) {
+    let mut tools = None;
+    report.part("build", || {
+        let (built, installed) = build(root, &lacking)?;
+        tools = built.success.then_some(installed);
+        Ok(Tally::one(built.success))
+    });
+    let Some(tools) = tools else { return Ok(report.finish()) };
+    let sweeping = is_full.then(|| start_sweep(root));
+    report.part("workspace tests", || workspace(root, &tools, has_lab));
+    if let Some(sweeping) = sweeping {
+        report.part("simulator sweep", || {
+            let ended = sweeping.join().map_err(|_| anyhow!("the sweep panicked"))??;
+            ended.lines.iter().for_each(|line| println!("{line}"));
+            Ok(of_sweep(&ended))
+        });
+    }
+    if is_full && has_lab {
+        lab(root, &tools, &mut report);
+    }
+    Ok(report.finish())
+}
+
+/// What Debian calls the programs that tests need and this machine lacks.
+fn lacking_packages(members: &Workspace, with_lab: bool) -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if with_lab {
+        packages.extend(missing_tools().iter().map(|(_, package)| *package));
         packages.extend(absent(&LAB_CLIENTS).map(|(_, package)| package));
     }
-    if has("homing-registry") && !postgres_is_there() {
+    if members.package("homing-registry").is_some() && !postgres_is_there() {
         packages.push(POSTGRES_PACKAGE);
     }
     if !Path::new(SSHD.0).is_file() {
@@ -64,43 +88,41 @@ pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     if !run::is_installed(DIG.0) {
         packages.push(DIG.1);
     }
-    prepare(root, &packages, &mut report);
-    let environments = [api_tools::API, api_tools::AGENTS, api_tools::CLIENTS];
-    let tools = environments.map(|e| (e.variable, api_tools::prepare(root, &e, &mut report)));
-    let ipns = api_tools::prepare_ipns(root, &mut report);
-    let ipns = (api_tools::IPNS_VARIABLE, ipns);
-    let chain = (api_tools::CHAIN_VARIABLE, api_tools::prepare_chain(root, &mut report));
-    let path = ("PATH", api_tools::prepare_node(root, &mut report));
-    let tools = [&tools[..], &[ipns, chain, path]].concat();
-    report.part("program", || program(root, &binary));
-    report.part("workspace tests", || workspace(root, &binary, &tools, has(LAB)));
-    if extent == Extent::Full {
-        report.part("simulator sweep", || sweep(root));
-        if has(LAB) {
-            lab(root, &binary, &tools, &mut report);
-        }
-    }
-    Ok(report.finish())
+    packages
+}
+
+/// Environment variables of the tests: where programs of others are.
+type Tools = Vec<(&'static str, PathBuf)>;
+
+/// Compiles while what is missing is installed: one waits for the processors, the other for the network.
+fn build(root: &Path, packages: &[&str]) -> Result<(Ended, Tools)> {
+    thread::scope(|scope| {
+        let installing = scope.spawn(|| {
+            prepare(root, packages)?;
+            api_tools::install(root)
+        });
+        let built = run::cargo(root, &["test", "--workspace", "--no-run"]).stream();
+        let tools = installing.join().map_err(|_| anyhow!("installing tools panicked"))??;
+        Ok((built?, tools))
+    })
 }
 
 /// Installs missing tools where that is possible. A lack is reported by the part that needs it.
-fn prepare(root: &Path, packages: &[&str], report: &mut Report) {
+fn prepare(root: &Path, packages: &[&str]) -> Result<()> {
     if packages.is_empty() || !is_root() || !run::is_installed("apt-get") {
-        return;
+        return Ok(());
     }
-    report.part("prepare", || {
-        // Without a network this must end soon: the lab is then skipped, not the build delayed.
-        let quick = ["-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=20"];
-        let apt = |args: &[&str]| {
-            let args = [&quick[..], args].concat();
-            run::program(root, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive").quiet()
-        };
-        let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
-        if !apt(&["update"])?.success || !apt(&install)?.success {
-            println!("could not install {}: what needs it will be skipped", packages.join(", "));
-        }
-        Ok(Tally::default())
-    });
+    // Without a network this must end soon: the lab is then skipped, not the build delayed.
+    let quick = ["-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=20"];
+    let apt = |args: &[&str]| {
+        let args = [&quick[..], args].concat();
+        run::program(root, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive").quiet()
+    };
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    if !apt(&["update"])?.success || !apt(&install)?.success {
+        println!("could not install {}: what needs it will be skipped", packages.join(", "));
+    }
+    Ok(())
 }
 
 /// A server that the tests may use, or binaries from which they start their own; and the client.
@@ -127,35 +149,26 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
-fn program(root: &Path, binary: &Path) -> Result<Tally> {
-    let ended = run::cargo(root, &["build", "--profile", "tested", "-p", "homing"]).stream()?;
-    ensure!(!ended.success || binary.is_file(), "{} was not built", binary.display());
-    Ok(Tally::one(ended.success))
-}
-
-fn workspace(
-    root: &Path,
-    binary: &Path,
-    tools: &[(&str, PathBuf)],
-    has_lab: bool,
-) -> Result<Tally> {
+fn workspace(root: &Path, tools: &Tools, has_lab: bool) -> Result<Tally> {
     let mut args = vec!["test", "--workspace", "--no-fail-fast"];
     if has_lab {
         args.extend(["--exclude", LAB]);
     }
-    let tests = run::cargo(root, &args).env("HOMING_BIN", binary);
-    let tests = tools.iter().fold(tests, |tests, (name, folder)| tests.env(name, folder));
-    let ended = tests.stream()?;
-    Ok(Tally::of_libtest(&ended))
+    Ok(Tally::of_libtest(&with(tools, run::cargo(root, &args)).stream()?))
 }
 
-/// In the profile of the tests: already built, two thirds of the speed, and overflow is checked.
-fn sweep(root: &Path) -> Result<Tally> {
+fn with(tools: &Tools, run: Run) -> Run {
+    tools.iter().fold(run, |run, (name, folder)| run.env(name, folder))
+}
+
+/// In the profile of the tests: already built, two thirds of the speed, and overflow is checked. It steps back for others,
+/// since they measure time.
+fn start_sweep(root: &Path) -> thread::JoinHandle<Result<Ended>> {
+    let sim = run::target_dir(root).join("debug/homing-sim").to_string_lossy().into_owned();
     let [seeds, agents] = SWEEP;
-    let sim = ["run", "-q", "-p", "homing-sim", "--"];
-    let args = [&sim[..], &["sweep", "--seeds", seeds, "--agents", agents]].concat();
-    let ended = run::cargo(root, &args).stream()?;
-    Ok(of_sweep(&ended))
+    let args = ["-n", "19", &sim, "sweep", "--seeds", seeds, "--agents", agents];
+    let sweep = run::program(root, "nice", &args);
+    thread::spawn(|| sweep.quiet())
 }
 
 /// The sweep says `200 seeds, 1 failed`; every seed counts as one test.
@@ -171,15 +184,17 @@ fn of_sweep(ended: &Ended) -> Tally {
     }
 }
 
-fn lab(root: &Path, binary: &PathBuf, tools: &[(&str, PathBuf)], report: &mut Report) {
+fn lab(root: &Path, tools: &Tools, report: &mut Report) {
     if let Some((tool, package)) = missing_tools().first() {
         return report.skip("NAT lab", &format!("`{tool}` is missing (package {package})"));
     }
     report.part("NAT lab", || {
-        let args = ["test", "-p", LAB, "--no-fail-fast", "--", "--test-threads=1", "--nocapture"];
-        let lab = run::cargo(root, &args).env("HOMING_BIN", binary);
-        let lab = tools.iter().fold(lab, |lab, (name, folder)| lab.env(name, folder));
-        Ok(Tally::of_libtest(&lab.stream()?))
+        // Of the whole workspace, or the choice of features would have it compiled anew.
+        let scenarios = ["test", "--workspace", "--test", "lab", "--no-fail-fast"];
+        let args = [&scenarios[..], &["--", "--test-threads=1", "--nocapture"]].concat();
+        let lab =
+            run::cargo(root, &args).env("HOMING_BIN", run::target_dir(root).join("debug/homing"));
+        Ok(Tally::of_libtest(&with(tools, lab).stream()?))
     });
 }
 

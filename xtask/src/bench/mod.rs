@@ -25,7 +25,6 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::tally::Report;
 use crate::{api_tools, run};
 
 /// Runs the measurements named in `args`, or all.
@@ -118,8 +117,8 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
 }
 
 fn anchor(root: &Path) -> Result<bool> {
-    let tools = std::env::var_os(api_tools::CHAIN_VARIABLE)
-        .map_or_else(|| api_tools::prepare_chain(root, &mut Report::default()), Into::into);
+    let tools = std::env::var_os(api_tools::CHAIN_VARIABLE);
+    let tools = tools.map_or_else(|| api_tools::install_chain(root), |folder| Ok(folder.into()))?;
     let test = ["test", "--quiet", "-p", "homing-anchor", "--features", "evm", "--test", "chain"];
     let args = [&test[..], &["volume", "--", "--nocapture", "--test-threads=1"]].concat();
     let run = run::cargo(root, &args).env("HOMING_BENCH_UPDATES", "10000");
