@@ -19,6 +19,7 @@ mod session;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    abort_on_panic();
     let cli = match help::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -39,4 +40,13 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => session.fail(&error),
     }
+}
+
+/// In every build what the released one does: a broken task must not live on as a daemon that half works.
+fn abort_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }
