@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::python::{Program, python, script, skip};
 use crate::support::{Home, agent, befriend, finished, relay};
-use serde_json::{Value, json};
 
 /// The card as the agent itself serves it.
 fn card_at(port: u16) -> String {

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::chain::{Chain, KEY, KEYSTORE, PASSPHRASE, file};
 use crate::support::{Home, relay};
-use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What `contracts/HomingAnchor.json` takes, as docs/anchoring.md says.

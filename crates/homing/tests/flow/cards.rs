@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::{self, Home, agent, befriend, relay};
 use serde_json::Value;
+
+use crate::support::{self, Home, agent, befriend, relay};
 
 fn text(home: &Home, file: &str) -> String {
     std::fs::read_to_string(home.path(file)).unwrap()

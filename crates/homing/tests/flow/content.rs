@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
-use crate::support::{Home, PATIENCE, agent, befriend, finished, relay};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use crate::support::{Home, PATIENCE, agent, befriend, finished, relay};
 
 /// Bytes that no compression or accident gives twice.
 fn bytes(count: usize) -> Vec<u8> {

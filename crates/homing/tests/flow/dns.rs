@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, PATIENCE, agent, befriend, relay};
 use serde_json::Value;
+
+use crate::support::{Home, PATIENCE, agent, befriend, relay};
 
 /// An agent that answers DNS on any free port of loopback.
 fn answering(name: &str, relay: &str) -> (Home, SocketAddr) {

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use crate::support::{Home, PATIENCE, agent, befriend, relay};
 use serde_json::Value;
+
+use crate::support::{Home, PATIENCE, agent, befriend, relay};
 
 /// `tests/python/web_server.py`, ended when dropped.
 struct Web {

@@ -1,7 +1,6 @@
 //! Unmodified programs through `forward`, `connect` and `listen`: half-close, many connections, datagrams,
 //! and sessions that outlive daemons that are killed.
 
-use crate::postgres_cluster;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
@@ -11,8 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{self, Home, PATIENCE, agent, befriend, relay};
 use sha2::{Digest, Sha256};
+
+use crate::postgres_cluster;
+use crate::support::{self, Home, PATIENCE, agent, befriend, relay};
 
 /// A command in the background, ended when this is dropped.
 struct Running(Child);

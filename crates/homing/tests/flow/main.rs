@@ -9,7 +9,6 @@ mod audit;
 mod cards;
 mod chain;
 mod content;
-mod crowd;
 mod dht;
 mod dns;
 mod expose;
@@ -21,7 +20,6 @@ mod messages;
 mod moves;
 #[path = "../../../homing-registry/tests/storage/postgres_cluster.rs"]
 mod postgres_cluster;
-#[path = "../python/mod.rs"]
 mod python;
 mod references;
 mod registry;

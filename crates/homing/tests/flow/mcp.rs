@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Instant;
 
+use serde_json::{Value, json};
+
 use crate::python::{self, Program, python, script};
 use crate::support::{Finished, Home, PATIENCE, agent, befriend, finished, relay};
-use serde_json::{Value, json};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/mcp.md");
 const REVISIONS: [(&str, &str); 2] = [("auto", "2026-07-28"), ("legacy", "2025-11-25")];

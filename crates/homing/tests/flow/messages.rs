@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, PATIENCE, agent, befriend, relay};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use crate::support::{Home, PATIENCE, agent, befriend, relay};
 
 /// Two agents that trust each other.
 fn friends(url: &str) -> (Home, Home) {

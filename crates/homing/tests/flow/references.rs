@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, agent, befriend, relay};
 use serde_json::Value;
+
+use crate::support::{Home, agent, befriend, relay};
 
 const REF: &str = "agent-a/planner/checkpoint";
 const FIRST: &str = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";

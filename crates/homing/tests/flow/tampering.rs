@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use crate::support::Home;
 use homing_audit::{Log, Options};
 use homing_base::{IdentityKey, Wall};
 use homing_core::audit::entry::RoleChange;
@@ -13,6 +12,8 @@ use homing_core::audit::tiles::{parse_bundle, push_entry, tile_bytes};
 use homing_core::audit::{
     Checkpoint, Entry, Fact, Frontier, Hash, NoteKey, NoteSigner, PURPOSE_LOG, UnverifiedEntry,
 };
+
+use crate::support::Home;
 
 const BEGUN: Wall = Wall(1_700_000_000_000);
 const ENTRIES: u64 = 40;

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
 
-use crate::support::{Home, PATIENCE};
 use data_encoding::BASE64;
 use homing_audit::{Log, Options, Reader};
 use homing_base::{IdentityKey, Wall};
@@ -15,6 +14,8 @@ use homing_core::audit::checkpoint::Cosignature;
 use homing_core::audit::entry::RoleChange;
 use homing_core::audit::note::{KeyType, NoteSignature};
 use homing_core::audit::{Checkpoint, Fact, NoteKey, PURPOSE_COSIGNER, cosigner_name};
+
+use crate::support::{Home, PATIENCE};
 
 const BEGUN: Wall = Wall(1_700_000_000_000);
 

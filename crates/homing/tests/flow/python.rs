@@ -1,8 +1,5 @@
 //! Programs of the official SDKs of MCP and A2A, in the Python environment that `cargo xtask test` makes.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,13 +1,17 @@
 //! A thousand streams at once between two daemons as they are started by anybody: with the usual limit of open files.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
+
+mod support;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Home, PATIENCE, befriend, relay};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use support::{Home, PATIENCE, befriend, relay};
 
 const STREAMS: usize = 1_000;
 /// The soft limit that most systems start programs with.
