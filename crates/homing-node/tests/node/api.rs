@@ -1,12 +1,13 @@
 //! The local API over its real socket.
 
-use crate::common::{self, client, start};
 use homing_api::exposures::{ExposeRequest, Target};
 use homing_api::operations::Kind;
 use homing_api::streams::ListenRequest;
 use homing_api::{ApiError, Code, OPERATIONS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+
+use crate::common::{self, client, start};
 
 /// One request as bytes; the answer's head and body as text.
 async fn raw(socket: &std::path::Path, request: &str) -> String {

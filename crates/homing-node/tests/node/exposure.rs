@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::common::{self, PATIENCE, befriend, pair};
 use futures_util::stream;
 use homing_api::Code;
 use homing_api::exposures::{ExposeRequest, Mode, Target};
@@ -20,6 +19,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+
+use crate::common::{self, PATIENCE, befriend, pair};
 
 /// Sends a body back as it comes, says who asked, and ends with trailers.
 async fn echo(

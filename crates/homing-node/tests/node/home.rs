@@ -3,9 +3,10 @@
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use crate::common::{client, on_loopback, start};
 use homing_api::{ApiError, Code};
 use homing_node::home::{Home, HomeError};
+
+use crate::common::{client, on_loopback, start};
 
 #[tokio::test]
 async fn a_second_daemon_on_one_home_is_refused_and_the_first_lives_on() {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::common::{befriend, on_loopback, until};
 use homing_api::cards::PublishCardRequest;
 use homing_api::find::FindRequest;
 use homing_base::{AgentRecord, IdentityKey, InstanceId, NodeId, Record, Seq, Wall};
@@ -14,6 +13,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+
+use crate::common::{befriend, on_loopback, until};
 
 async fn registry(home: &Path, name: &str, peer: Option<&Node>) -> Node {
     let mut builder = on_loopback(home, name)

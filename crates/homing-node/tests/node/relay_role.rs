@@ -1,10 +1,11 @@
 //! A daemon that is a relay too, and two private agents that know nothing but it.
 
-use crate::common::{self, befriend, client, on_loopback, ping, until};
 use homing_api::peers::PathKind;
 use homing_api::{ApiError, Code};
 use homing_base::{NodeId, UnverifiedRecord};
 use homing_node::{Builder, Node};
+
+use crate::common::{self, befriend, client, on_loopback, ping, until};
 
 fn relay(home: &std::path::Path) -> Builder {
     on_loopback(home, "relay-1")

@@ -1,7 +1,8 @@
 //! A store that cannot be written ends the daemon, with a reason and nothing half-written.
 
-use crate::common::{self, PATIENCE, befriend, pair};
 use homing_api::peers::AliasRequest;
+
+use crate::common::{self, PATIENCE, befriend, pair};
 
 #[tokio::test]
 async fn a_write_that_fails_stops_the_node_and_is_not_answered_as_done() {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::common::{self, PATIENCE, befriend, client, pair, ping, start, until};
 use homing_api::peers::PathKind;
 use homing_api::streams::{IncomingStream, ListenRequest, StreamState};
 use homing_api::trust::{ApproveRequest, HandshakeRequest, TrustState};
@@ -10,6 +9,8 @@ use homing_api::{ApiError, Code};
 use homing_base::Service;
 use homing_node::Node;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::common::{self, PATIENCE, befriend, client, pair, ping, start, until};
 
 struct Homes(tempfile::TempDir, tempfile::TempDir);
 

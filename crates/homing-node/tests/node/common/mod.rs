@@ -1,6 +1,6 @@
 //! Real nodes on loopback, for tests.
 
-#![allow(dead_code, unreachable_pub, reason = "every test file uses another part")]
+#![allow(unreachable_pub, reason = "a module of one program")]
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,8 +13,9 @@ use homing_node::{Builder, Node};
 /// Long enough for a busy machine; what is waited for comes in milliseconds.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A node that listens on loopback only.
+/// A node that listens on loopback only. Many are in this process, each with sockets and a store of its own.
 pub fn on_loopback(home: &Path, name: &str) -> Builder {
+    homing_node::daemon::raise_open_files();
     Node::builder().home(home).name(name).listen("127.0.0.1:0".parse().unwrap())
 }
 
