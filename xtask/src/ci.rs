@@ -16,6 +16,9 @@ pub fn all(root: &Path) -> Result<bool> {
         let args = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
         whole(run::cargo(root, &args))
     });
+    // With the features that people get: beside tests, those of the tests' dependencies are there too.
+    report
+        .part("program", || whole(run::cargo(root, &["check", "--package", "homing", "--quiet"])));
     report.part("rustdoc", || {
         let doc = run::cargo(
             root,
