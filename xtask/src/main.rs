@@ -9,9 +9,9 @@
 //! A thing that cannot run here is printed as skipped, with the reason, and counted; it never passes
 //! silently. Not here: what the tests are. They live beside what they test.
 
-mod api_tools;
 mod bench;
 mod ci;
+mod foreign;
 mod run;
 mod tally;
 mod test;

@@ -71,6 +71,11 @@ impl Run {
         self.go(true)
     }
 
+    /// Runs it in silence. Whether it could be started and ended well.
+    pub fn succeeds(self) -> bool {
+        self.quiet().is_ok_and(|ended| ended.success)
+    }
+
     /// Runs it; its standard output is only returned.
     pub fn quiet(self) -> Result<Ended> {
         self.go(false)

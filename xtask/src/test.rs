@@ -13,9 +13,9 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 
-use crate::api_tools;
+use crate::foreign::{self, Tools};
 use crate::run::{self, Ended, Run};
 use crate::tally::{Report, Tally};
 use crate::tidy::Workspace;
@@ -43,20 +43,22 @@ const DIG: (&str, &str) = ("dig", "bind9-dnsutils");
 /// What the registry's second database is started from.
 const POSTGRES_PACKAGE: &str = "postgresql";
 
-/// Runs every part, even after one failed. Whether nothing failed.
+/// Runs every part that what was built allows, even after one failed. Whether nothing failed.
 pub fn all(root: &Path, extent: Extent) -> Result<bool> {
     let members = Workspace::read(root)?;
     let is_full = extent == Extent::Full;
     let has_lab = members.package(LAB).is_some();
     let lacking = lacking_packages(&members, is_full && has_lab);
     let mut report = Report::default();
-    let mut tools = None;
+    let (mut is_built, mut tools) = (false, Tools::new());
     report.part("build", || {
-        let (built, installed) = build(root, &lacking)?;
-        tools = built.success.then_some(installed);
-        Ok(Tally::one(built.success))
+        let (built, installed) = build(root, &lacking);
+        (is_built, tools) = (built?, installed);
+        Ok(Tally::one(is_built))
     });
-    let Some(tools) = tools else { return Ok(report.finish()) };
+    if !is_built {
+        return Ok(report.finish());
+    }
     let sweeping = is_full.then(|| start_sweep(root));
     report.part("workspace tests", || workspace(root, &tools, has_lab));
     if let Some(sweeping) = sweeping {
@@ -91,38 +93,40 @@ fn lacking_packages(members: &Workspace, with_lab: bool) -> Vec<&'static str> {
     packages
 }
 
-/// Environment variables of the tests: where programs of others are.
-type Tools = Vec<(&'static str, PathBuf)>;
-
 /// Compiles while what is missing is installed: one waits for the processors, the other for the network.
-fn build(root: &Path, packages: &[&str]) -> Result<(Ended, Tools)> {
+fn build(root: &Path, packages: &[&str]) -> (Result<bool>, Tools) {
     thread::scope(|scope| {
         let installing = scope.spawn(|| {
-            prepare(root, packages)?;
-            api_tools::install(root)
+            prepare(root, packages);
+            foreign::install(root)
         });
         let built = run::cargo(root, &["test", "--workspace", "--no-run"]).stream();
-        let tools = installing.join().map_err(|_| anyhow!("installing tools panicked"))??;
-        Ok((built?, tools))
+        (built.map(|ended| ended.success), installing.join().unwrap_or_default())
     })
 }
 
+/// A program of that build, which lies where this one does.
+fn built(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    ensure!(path.is_file(), "{} was not built", path.display());
+    Ok(path)
+}
+
 /// Installs missing tools where that is possible. A lack is reported by the part that needs it.
-fn prepare(root: &Path, packages: &[&str]) -> Result<()> {
+fn prepare(root: &Path, packages: &[&str]) {
     if packages.is_empty() || !is_root() || !run::is_installed("apt-get") {
-        return Ok(());
+        return;
     }
     // Without a network this must end soon: the lab is then skipped, not the build delayed.
     let quick = ["-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=20"];
     let apt = |args: &[&str]| {
         let args = [&quick[..], args].concat();
-        run::program(root, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive").quiet()
+        run::program(root, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive").succeeds()
     };
     let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
-    if !apt(&["update"])?.success || !apt(&install)?.success {
+    if !apt(&["update"]) || !apt(&install) {
         println!("could not install {}: what needs it will be skipped", packages.join(", "));
     }
-    Ok(())
 }
 
 /// A server that the tests may use, or binaries from which they start their own; and the client.
@@ -164,11 +168,14 @@ fn with(tools: &Tools, run: Run) -> Run {
 /// In the profile of the tests: already built, two thirds of the speed, and overflow is checked. It steps back for others,
 /// since they measure time.
 fn start_sweep(root: &Path) -> thread::JoinHandle<Result<Ended>> {
-    let sim = run::target_dir(root).join("debug/homing-sim").to_string_lossy().into_owned();
-    let [seeds, agents] = SWEEP;
-    let args = ["-n", "19", &sim, "sweep", "--seeds", seeds, "--agents", agents];
-    let sweep = run::program(root, "nice", &args);
-    thread::spawn(|| sweep.quiet())
+    let root = root.to_owned();
+    thread::spawn(move || {
+        let sim = built("homing-sim")?.to_string_lossy().into_owned();
+        let [seeds, agents] = SWEEP;
+        let command = ["nice", "-n", "19", &sim, "sweep", "--seeds", seeds, "--agents", agents];
+        let command = if run::is_installed("nice") { &command[..] } else { &command[3..] };
+        run::program(&root, command[0], &command[1..]).quiet()
+    })
 }
 
 /// The sweep says `200 seeds, 1 failed`; every seed counts as one test.
@@ -192,8 +199,7 @@ fn lab(root: &Path, tools: &Tools, report: &mut Report) {
         // Of the whole workspace, or the choice of features would have it compiled anew.
         let scenarios = ["test", "--workspace", "--test", "lab", "--no-fail-fast"];
         let args = [&scenarios[..], &["--", "--test-threads=1", "--nocapture"]].concat();
-        let lab =
-            run::cargo(root, &args).env("HOMING_BIN", run::target_dir(root).join("debug/homing"));
+        let lab = run::cargo(root, &args).env("HOMING_BIN", built("homing")?);
         Ok(Tally::of_libtest(&with(tools, lab).stream()?))
     });
 }

@@ -25,7 +25,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::{api_tools, run};
+use crate::{foreign, run};
 
 /// Runs the measurements named in `args`, or all.
 pub fn all(root: &Path, args: &[String]) -> Result<bool> {
@@ -117,10 +117,10 @@ pub fn all(root: &Path, args: &[String]) -> Result<bool> {
 }
 
 fn anchor(root: &Path) -> Result<bool> {
-    let tools = std::env::var_os(api_tools::CHAIN_VARIABLE);
-    let tools = tools.map_or_else(|| api_tools::install_chain(root), |folder| Ok(folder.into()))?;
+    let tools = std::env::var_os(foreign::CHAIN_VARIABLE);
+    let tools = tools.map_or_else(|| foreign::install_chain(root), Into::into);
     let test = ["test", "--quiet", "-p", "homing-anchor", "--features", "evm", "--test", "chain"];
     let args = [&test[..], &["volume", "--", "--nocapture", "--test-threads=1"]].concat();
     let run = run::cargo(root, &args).env("HOMING_BENCH_UPDATES", "10000");
-    Ok(run.env(api_tools::CHAIN_VARIABLE, tools).stream()?.success)
+    Ok(run.env(foreign::CHAIN_VARIABLE, tools).stream()?.success)
 }

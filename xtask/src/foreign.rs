@@ -4,9 +4,9 @@
 //! Each is made once, with pinned versions. Without `python3`, `npm` or a package index the tests that need them say that they
 //! were skipped, and are counted.
 
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
-
-use anyhow::Result;
 
 use crate::run;
 
@@ -61,75 +61,72 @@ pub const CHAIN_VARIABLE: &str = "HOMING_CHAIN_TOOLS";
 /// Takes proxies from its environment, for which many systems' is too old.
 const NODE_VERSION: &str = "24.21.0";
 
-/// Makes what is missing. The tests' environment variables, and what each says; what could not be installed is not there.
-///
-/// # Errors
-/// When nothing can be written below the target folder.
-pub fn install(root: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
-    let mut variables = Vec::new();
+/// The tests' environment variables, and what each says.
+pub type Tools = Vec<(&'static str, OsString)>;
+
+/// Makes what is missing; what could not be installed is said and not there.
+pub fn install(root: &Path) -> Tools {
+    let mut tools = Tools::new();
     for environment in [API, AGENTS, CLIENTS] {
-        variables.push((environment.variable, install_python(root, &environment)?));
+        tools.push((environment.variable, install_python(root, &environment).into()));
     }
-    variables.push((IPNS_VARIABLE, install_ipns(root)?));
-    variables.push((CHAIN_VARIABLE, install_chain(root)?));
-    variables.push(("PATH", first_in_path(install_node(root)?)));
-    Ok(variables)
+    tools.push((IPNS_VARIABLE, install_ipns(root).into()));
+    tools.push((CHAIN_VARIABLE, install_chain(root).into()));
+    tools.extend(install_node(root).and_then(first_in_path).map(|path| ("PATH", path)));
+    tools
 }
 
 /// The environment's folder.
-fn install_python(root: &Path, environment: &Environment) -> Result<PathBuf> {
+fn install_python(root: &Path, environment: &Environment) -> PathBuf {
     let folder = run::target_dir(root).join(environment.name);
     let is_whole = environment.marks.iter().all(|mark| folder.join(mark).is_file());
     if is_whole || !run::is_installed("python3") {
-        return Ok(folder);
+        return folder;
     }
     let path = folder.to_string_lossy().into_owned();
-    let made = run::program(root, "python3", &["-m", "venv", &path]).quiet()?.success;
     let pip = folder.join("bin/pip").to_string_lossy().into_owned();
     let quick = ["install", "--quiet", "--retries", "1", "--timeout", "20"];
     let args = [&quick[..], environment.packages].concat();
-    if !made || !run::program(root, &pip, &args).quiet()?.success {
-        println!(
-            "could not install {}: what needs it will be skipped",
-            environment.packages.join(", ")
-        );
+    if !run::program(root, "python3", &["-m", "venv", &path]).succeeds()
+        || !run::program(root, &pip, &args).succeeds()
+    {
+        could_not(&environment.packages.join(", "));
     }
-    Ok(folder)
+    folder
 }
 
-fn install_ipns(root: &Path) -> Result<PathBuf> {
+fn install_ipns(root: &Path) -> PathBuf {
     let folder = run::target_dir(root).join("ipns-tools");
-    if !folder.join("node_modules/ipns/package.json").is_file() {
-        npm(root, &folder, &IPNS_PACKAGES, "an implementation of IPNS")?;
+    if !folder.join("node_modules/ipns/package.json").is_file() && run::is_installed("npm") {
+        npm(root, &folder, &IPNS_PACKAGES);
     }
-    Ok(folder)
+    folder
 }
 
 /// The compiler and the chain that `contracts/package-lock.json` pins.
-///
-/// # Errors
-/// When nothing can be written below the target folder.
-pub fn install_chain(root: &Path) -> Result<PathBuf> {
+pub fn install_chain(root: &Path) -> PathBuf {
     let folder = run::target_dir(root).join("chain-tools");
     let pinned = ["package.json", "package-lock.json"];
     let source = |name: &str| root.join("contracts").join(name);
-    let is_same =
-        |name: &&str| std::fs::read(source(name)).ok() == std::fs::read(folder.join(name)).ok();
-    let is_whole = folder.join("node_modules/.package-lock.json").is_file();
-    if is_whole && pinned.iter().all(is_same) {
-        return Ok(folder);
+    let is_same = |name: &&str| fs::read(source(name)).ok() == fs::read(folder.join(name)).ok();
+    let mark = folder.join("node_modules/.package-lock.json");
+    if (mark.is_file() && pinned.iter().all(is_same)) || !run::is_installed("npm") {
+        return folder;
     }
-    std::fs::create_dir_all(&folder)?;
-    for name in pinned {
-        std::fs::copy(source(name), folder.join(name))?;
+    // What is there is of another lock, until npm says otherwise.
+    let _ = fs::remove_file(&mark);
+    let copy = |name: &&str| fs::copy(source(name), folder.join(name)).is_ok();
+    if fs::create_dir_all(&folder).is_ok() && pinned.iter().all(copy) {
+        // Not `npm ci`: npm 11 refuses a lock without the optional packages of other systems, whose hashes nobody here has.
+        npm(root, &folder, &["--no-save"]);
+    } else {
+        could_not("the Solidity compiler and the development chain");
     }
-    // Not `npm ci`: npm 11 refuses a lock without the optional packages of other systems, whose hashes nobody here has.
-    npm(root, &folder, &["--no-save"], "the Solidity compiler and the development chain")?;
-    Ok(folder)
+    folder
 }
 
-/// The folder of the program, of the platform's own package: it needs no script.
-fn install_node(root: &Path) -> Result<PathBuf> {
+/// The folder of the program, which is the platform's own package and needs no script; `None` if it does not run here.
+fn install_node(root: &Path) -> Option<PathBuf> {
     let machine = match std::env::consts::ARCH {
         "aarch64" => "arm64",
         _ => "x64",
@@ -137,37 +134,31 @@ fn install_node(root: &Path) -> Result<PathBuf> {
     let package = format!("node-linux-{machine}");
     let folder = run::target_dir(root).join("node-tools");
     let bin = folder.join("node_modules").join(&package).join("bin");
-    if !bin.join("node").is_file() {
-        let pinned = format!("{package}@{NODE_VERSION}");
-        npm(root, &folder, &["--no-save", &pinned], "a newer Node.js")?;
+    let node = bin.join("node").to_string_lossy().into_owned();
+    let version = || Some(run::program(root, &node, &["--version"]).quiet().ok()?.lines);
+    let is_there = || version().is_some_and(|lines| lines == [format!("v{NODE_VERSION}")]);
+    if !is_there() && run::is_installed("npm") {
+        npm(root, &folder, &["--no-save", &format!("{package}@{NODE_VERSION}")]);
     }
-    Ok(bin)
+    is_there().then_some(bin)
 }
 
 /// Installs packages in a folder. No script of theirs is run.
-fn npm(root: &Path, folder: &Path, packages: &[&str], what: &str) -> Result<()> {
-    if !run::is_installed("npm") {
-        return Ok(());
-    }
-    std::fs::create_dir_all(folder)?;
+fn npm(root: &Path, folder: &Path, packages: &[&str]) {
     let path = folder.to_string_lossy().into_owned();
-    let quick = [
-        "--fetch-retries=1",
-        "--fetch-timeout=60000",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-    ];
-    let args = [&["install", "--prefix", &path][..], &quick, packages].concat();
-    if !run::program(root, "npm", &args).quiet()?.success {
-        println!("could not install {what}: what needs it will be skipped");
+    let quick = ["--fetch-retries=1", "--fetch-timeout=60000", "--no-audit", "--no-fund"];
+    let args = [&["install", "--ignore-scripts", "--prefix", &path][..], &quick, packages].concat();
+    if fs::create_dir_all(folder).is_err() || !run::program(root, "npm", &args).succeeds() {
+        could_not(&path);
     }
-    Ok(())
+}
+
+fn could_not(install: &str) {
+    println!("could not install {install}: what needs it will be skipped");
 }
 
 /// Where tests look for programs: in this folder before the machine's.
-fn first_in_path(folder: PathBuf) -> PathBuf {
+fn first_in_path(folder: PathBuf) -> Option<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::iter::once(folder).chain(std::env::split_paths(&path));
-    std::env::join_paths(dirs).map_or_else(|_| path.clone().into(), PathBuf::from)
+    std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path))).ok()
 }
