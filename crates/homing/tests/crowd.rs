@@ -6,25 +6,16 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use support::{Home, PATIENCE, befriend, relay};
+use support::{Home, PATIENCE, Running, befriend, relay};
 
 const STREAMS: usize = 1_000;
 /// The soft limit that most systems start programs with.
 const USUAL_FILES: u64 = 1_024;
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Here both ends of every connection are open. Whether that many files can be.
 fn many_files() -> bool {

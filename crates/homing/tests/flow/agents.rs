@@ -53,12 +53,7 @@ fn streams_carry_bytes_both_ways_until_trust_ends() {
     let mut listener = listener.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let said = loop {
         let mut command = a.command(&["connect", "agent-b", "echo"]);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = support::converse_with(&mut command);
         // The listener may not be there yet: then the pipe breaks, and it is tried again.
         let _ = child.stdin.take().unwrap().write_all(b"hello\nworld\n");
         let done = support::finished(child.wait_with_output().unwrap());

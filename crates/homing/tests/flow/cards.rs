@@ -1,7 +1,6 @@
 //! Agent cards and offline records, as a user meets them.
 
 use std::io::Write;
-use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -17,13 +16,7 @@ fn path(home: &Home, file: &str) -> String {
 
 /// One HTTP exchange over a stream to the service `card` of `peer`.
 fn ask(home: &Home, peer: &str, request: &str) -> String {
-    let mut child = home
-        .command(&["connect", peer, "card"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = support::converse_with(&mut home.command(&["connect", peer, "card"]));
     child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
     support::finished(child.wait_with_output().unwrap()).stdout
 }

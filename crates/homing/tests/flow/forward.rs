@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -13,17 +13,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::postgres_cluster;
-use crate::support::{self, Home, PATIENCE, agent, befriend, relay};
-
-/// A command in the background, ended when this is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::support::{self, Home, PATIENCE, Running, agent, befriend, relay};
 
 /// Two agents that trust each other. The relay comes last: it must live longest.
 fn pair() -> (Home, Home, Home, String) {
@@ -260,12 +250,7 @@ fn trust_is_asked_for_every_stream_of_a_session() {
     assert_eq!((&bare["code"], &bare["exit"]), (&"usage".into(), &2.into()));
     assert_eq!(bare["message"], "the other side takes only sessions");
     let mut command = a.command(&["connect", "agent-b", "echo", "--resume", "--json"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = support::converse_with(&mut command);
     child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     b.json(&["trust", "revoke", "agent-a", "--yes"]);
@@ -284,13 +269,7 @@ fn retry_waits_for_a_peer_that_is_away() {
         a.failure(&["connect", "agent-b", "echo"])["code"] == "peer_offline"
     });
     let args = ["connect", "agent-b", "echo", "--retry", "--timeout", "60s"];
-    let mut child = a
-        .command(&args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = support::converse_with(&mut a.command(&args));
     child.stdin.take().unwrap().write_all(b"still there").unwrap();
     again(&mut b, "agent-b", &url);
     let _listener = listen(&b, &["echo", "--exec", "cat"]);
@@ -447,13 +426,7 @@ fn psql(program: &std::path::Path, place: &[&str], rows: &std::path::Path) -> St
     let sql = SQL.replace("PSTDIN", &format!("'{}'", rows.display()));
     let mut command = std::process::Command::new(program);
     command.args(["-X", "-q", "-t", "-A", "-U", "postgres", "-v", "ON_ERROR_STOP=1"]).args(place);
-    let mut child = command
-        .env("PGSSLMODE", "prefer")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = support::converse_with(command.env("PGSSLMODE", "prefer"));
     child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
     let done = support::finished(child.wait_with_output().unwrap());
     assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{place:?}");

@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::python::{self, Program, python, script};
-use crate::support::{Finished, Home, PATIENCE, agent, befriend, finished, relay};
+use crate::support::{Finished, Home, PATIENCE, agent, befriend, converse_with, finished, relay};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/mcp.md");
 const REVISIONS: [(&str, &str); 2] = [("auto", "2026-07-28"), ("legacy", "2025-11-25")];
@@ -145,12 +145,7 @@ fn a_stdio_server_is_used_from_the_other_side_and_outlives_every_restart() {
 
 /// One line into a program whose input then stays open until it ends.
 fn said_and_gone(mut command: Command, line: &[u8]) -> Finished {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = converse_with(&mut command);
     let mut input = child.stdin.take().unwrap();
     input.write_all(&[line, b"\n"].concat()).unwrap();
     let deadline = Instant::now() + PATIENCE;

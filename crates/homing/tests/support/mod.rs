@@ -139,6 +139,22 @@ impl Drop for Home {
     }
 }
 
+/// A command in the background, ended when this is dropped.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a program whose input is the test's to write, and whose output is the test's to read.
+pub(crate) fn converse_with(command: &mut Command) -> Child {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    piped.spawn().unwrap()
+}
+
 pub(crate) fn finished(output: Output) -> Finished {
     Finished {
         code: output.status.code().expect("no signal"),
