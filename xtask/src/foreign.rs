@@ -137,10 +137,11 @@ fn install_node(root: &Path) -> Option<PathBuf> {
     let node = bin.join("node").to_string_lossy().into_owned();
     let version = || Some(run::program(root, &node, &["--version"]).quiet().ok()?.lines);
     let is_there = || version().is_some_and(|lines| lines == [format!("v{NODE_VERSION}")]);
-    if !is_there() && run::is_installed("npm") {
+    let is_made = || {
         npm(root, &folder, &["--no-save", &format!("{package}@{NODE_VERSION}")]);
-    }
-    is_there().then_some(bin)
+        is_there()
+    };
+    (is_there() || (run::is_installed("npm") && is_made())).then_some(bin)
 }
 
 /// Installs packages in a folder. No script of theirs is run.
