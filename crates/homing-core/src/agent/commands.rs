@@ -104,6 +104,11 @@ impl Agent {
             self.persist(vec![Write::Pin { name: name.clone(), peer }]);
             self.names.keep_pin(name, peer);
         }
+        let until = self.recalls_until(now, peer, &command);
+        if let Some(until) = until.filter(|_| ends > now.mono) {
+            let command = Box::new(command);
+            return self.wait(now, request, Stage::Word { meaning, command, until }, ends);
+        }
         let outcome = match command {
             Command::Resolve { .. } => return self.resolve(now, request, peer, ends, landing),
             _ if peer == self.me => Err(Failure::Myself),

@@ -4,6 +4,7 @@
 //! Input ─► greeting   LinkUp, Hello, LinkDown, Bye, duplicates, liveness
 //!       ─► messages   what proven peers (and strangers) may say
 //!       ─► trusting   statements, and what follows when trust begins or ends
+//!       ─► restoring  the same for a run that has its key and nothing else
 //!       ─► publishing the own record, others' records, watchers, giving way
 //!       ─► lookups    references: the layers in their order
 //!       ─► finding    the DHT; dht_links carries its messages, dht_joining enters it and takes a
@@ -34,6 +35,7 @@ mod messaging;
 mod predicting;
 mod publishing;
 mod referring;
+mod restoring;
 #[cfg(test)]
 mod tests;
 mod trusting;
@@ -60,7 +62,7 @@ use crate::limits::{
 use crate::links::admission::Admission;
 use crate::links::redial::{Goal, Redial};
 use crate::links::{Links, hello};
-use crate::message::{ByeReason, Message, Network, TrustSync};
+use crate::message::{ByeReason, Message, Network};
 use crate::names::Names;
 use crate::records::known::Known;
 use crate::records::own::Own;
@@ -72,6 +74,7 @@ use finding::Finding;
 use gossiping::Gossiping;
 use messaging::Messaging;
 use referring::Referring;
+use restoring::Restoring;
 use waits::Wait;
 
 /// One agent. See the crate's documentation for the contract.
@@ -102,8 +105,8 @@ pub struct Agent {
     referring: Box<Referring>,
     ports: Box<crate::ports::Ports>,
     waits: BTreeMap<RequestId, Wait>,
-    /// What peers showed of our own word before it was known whether to believe it; `None`: it is.
-    held_back: Option<BTreeMap<NodeId, TrustSync>>,
+    /// `None`: this run began with what earlier ones knew.
+    restoring: Option<Box<Restoring>>,
     last_addresses: BTreeMap<NodeId, Vec<SocketAddr>>,
     last_seen: BTreeMap<NodeId, Wall>,
     outputs: VecDeque<Output>,
@@ -194,7 +197,7 @@ impl Agent {
             referring,
             ports,
             waits: BTreeMap::new(),
-            held_back: (lost_store && joins).then(BTreeMap::new),
+            restoring: (lost_store && joins).then(|| Box::new(Restoring::new(now))),
             last_addresses: stored.last_addresses.into_iter().collect(),
             last_seen: stored.last_seen.into_iter().collect(),
             outputs: VecDeque::new(),

@@ -9,13 +9,11 @@ use homing_base::{Mono, NodeId, Now, Seq, StatementError, StatementKind, Wall};
 use tracing::{debug, info};
 
 use super::Agent;
-use crate::io::{Event, Layer, LinkId, Output, TrustState, Write};
-use crate::limits::{
-    CLOCK_EVENT_INTERVAL, LINKS_MAX, REDIAL_MAX, RESTORE_PATIENCE, TRUST_REPEAT_FIRST,
-};
+use crate::io::{Event, LinkId, Output, TrustState, Write};
+use crate::limits::{CLOCK_EVENT_INTERVAL, REDIAL_MAX, TRUST_REPEAT_FIRST};
 use crate::links::Link;
 use crate::links::redial::Goal;
-use crate::message::{AskKey, ByeReason, Candidates, Message, TrustSync};
+use crate::message::{ByeReason, Candidates, Message, TrustSync};
 use crate::trust::{Lesson, Refused, Terms, Trust, is_undelivered};
 
 impl Agent {
@@ -33,16 +31,7 @@ impl Agent {
         for refused in std::mem::take(&mut lesson.refused) {
             self.on_statement_refused(now, id, peer, refused);
         }
-        if let Some(held) = &mut self.held_back
-            && (lesson.restored.is_some() || lesson.void.is_some())
-        {
-            // Whether our own word still holds is known when our newest record is.
-            if held.len() < LINKS_MAX {
-                held.insert(peer, sync.clone());
-            }
-            lesson.restored = None;
-            lesson.void = None;
-        }
+        self.hold_back(peer, sync, &mut lesson);
         self.take_lesson(now, peer, lesson);
         self.settle_trust(now, peer);
         self.tell_trust(now, peer);
@@ -57,7 +46,7 @@ impl Agent {
         }
     }
 
-    fn take_lesson(&mut self, now: Now, peer: NodeId, lesson: Lesson) {
+    pub(super) fn take_lesson(&mut self, now: Now, peer: NodeId, lesson: Lesson) {
         let Lesson { theirs, restored, void, .. } = lesson;
         let revoked = void.and_then(|void| self.answer_void(now, peer, &void));
         let ours = revoked.or(restored.clone());
@@ -311,29 +300,6 @@ impl Agent {
         for statement in renewed {
             let peer = statement.to;
             self.trust.keep_ours(statement);
-            self.settle_trust(now, peer);
-            self.tell_trust(now, peer);
-        }
-    }
-
-    /// An agent without any memory asks for its own newest record before it believes peers' copies of
-    /// its word: the record says how far that word is void.
-    pub(super) fn begin_restoring(&mut self, now: Now) {
-        if self.held_back.is_some() {
-            self.resolver.begin(
-                now.mono,
-                &AskKey::NodeId(self.me),
-                Layer::Neighbours,
-                RESTORE_PATIENCE,
-                false,
-            );
-        }
-    }
-
-    pub(super) fn finish_restoring(&mut self, now: Now) {
-        for (peer, sync) in self.held_back.take().unwrap_or_default() {
-            let lesson = self.trust.learn(now, self.me, peer, &sync, self.own.floor);
-            self.take_lesson(now, peer, lesson);
             self.settle_trust(now, peer);
             self.tell_trust(now, peer);
         }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Find ──landed──► the command runs with a node ID ──► Record | Echo | Path ──► Reply
+//!                      └─► Word ──► runs again          (Word: see super::restoring)
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::io::{
 use crate::limits::{ECHO_AFTER_REFUSAL, ECHO_REFUSALS_MAX, ECHO_REPEAT};
 use crate::links::redial::Goal;
 use crate::message::{AskKey, EchoReply, Message, Refusal};
+use crate::names::Meaning;
 use crate::resolve::Landing;
 
 /// A command in progress.
@@ -34,6 +36,8 @@ pub(super) struct Wait {
 pub(super) enum Stage {
     /// Whom the reference means.
     Find { reference: PeerRef, command: Box<Command> },
+    /// That the peer tells again whether it is trusted.
+    Word { meaning: Meaning, command: Box<Command>, until: Mono },
     /// A record of the peer.
     Record { peer: NodeId },
     /// The peer's answer to a ping.
@@ -56,7 +60,7 @@ pub(super) struct Echoes {
 impl Wait {
     pub(super) fn peer(&self) -> Option<NodeId> {
         match &self.stage {
-            Stage::Find { .. } | Stage::DhtLookup => None,
+            Stage::Find { .. } | Stage::Word { .. } | Stage::DhtLookup => None,
             Stage::Record { peer } | Stage::Echo { peer, .. } | Stage::Path { peer, .. } => {
                 Some(*peer)
             }
@@ -71,6 +75,7 @@ impl Wait {
     pub(super) fn deadline(&self) -> Mono {
         match &self.stage {
             Stage::Echo { echoes, .. } => echoes.again.unwrap_or(Mono::MAX).min(self.ends),
+            Stage::Word { until, .. } => (*until).min(self.ends),
             _ => self.ends,
         }
     }
@@ -113,7 +118,8 @@ impl Agent {
                     }
                 }
                 Stage::Record { peer } => self.finish_record(now, request, peer, Some(landing)),
-                Stage::Echo { .. } | Stage::Path { .. } | Stage::DhtLookup => {}
+                Stage::Word { .. } | Stage::Echo { .. } | Stage::Path { .. } | Stage::DhtLookup => {
+                }
             }
         }
     }
@@ -125,7 +131,7 @@ impl Agent {
             Stage::Record { peer } | Stage::Echo { peer, .. } | Stage::Path { peer, .. } => {
                 AskKey::NodeId(*peer) == *key
             }
-            Stage::DhtLookup => false,
+            Stage::Word { .. } | Stage::DhtLookup => false,
         })
     }
 
@@ -178,6 +184,12 @@ impl Agent {
                     self.reply(request, Err(Failure::Timeout { what }));
                 }
                 Stage::Find { .. } | Stage::Record { .. } | Stage::DhtLookup => {}
+                Stage::Word { meaning, command, .. } => {
+                    let waits = self.recalls_until(now, meaning.peer, &command).is_some();
+                    if is_over || !waits {
+                        self.run(now, request, *command, meaning, wait.ends, None);
+                    }
+                }
                 Stage::Echo { peer, echoes } => {
                     self.advance_echo(now, request, peer, echoes, is_over);
                 }

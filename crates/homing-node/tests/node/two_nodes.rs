@@ -298,6 +298,44 @@ async fn of_two_instances_the_newer_wins_and_the_older_says_so() {
     stop(newer, b).await;
 }
 
+/// `node` takes streams and drops them.
+fn take_all(node: &Node) -> tokio::task::JoinHandle<()> {
+    let mut listener = node.listen(service("raw")).unwrap();
+    tokio::spawn(async move { while listener.accept().await.is_some() {} })
+}
+
+#[tokio::test]
+async fn nobody_is_refused_while_an_agent_without_its_store_hears_whom_it_trusted() {
+    let (homes, a, b) = friends().await;
+    let (id_a, id_b) = (a.node_id().to_string(), b.node_id().to_string());
+    let taken = take_all(&b);
+    a.stop().await.unwrap();
+    for run in 0..3 {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let key = homes.0.path().join("identity.json");
+        std::fs::copy(key, elsewhere.path().join("identity.json")).unwrap();
+        let ticket = b.ticket().await.unwrap();
+        let a = common::on_loopback(elsewhere.path(), "agent-a").peer(ticket);
+        let a = a.start().await.unwrap();
+        let also_taken = take_all(&a);
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_millis(500) {
+            let raw = service("raw");
+            let to = b.connect(&id_a, &raw, PATIENCE);
+            let from = a.connect(&id_b, &raw, PATIENCE);
+            let (to, from) = tokio::join!(to, from);
+            let after = begun.elapsed();
+            assert!(to.is_ok(), "run {run}, after {after:?}: {:?}", to.err());
+            assert!(from.is_ok(), "run {run}, after {after:?}: {:?}", from.err());
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+        a.stop().await.unwrap();
+        also_taken.await.unwrap();
+    }
+    b.stop().await.unwrap();
+    taken.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_grant_that_runs_out_ends_streams_and_pings() {
     let homes = Homes(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -241,3 +241,44 @@ fn a_takeover_stays_silent_until_it_answers() {
     agent.handle(world.clock(1), Input::Endpoint(Box::new(facts)));
     assert!(agent.own_record().is_some());
 }
+
+#[test]
+fn who_lost_its_store_hears_again_whom_it_trusts_before_a_command_fails() {
+    for reference in [PeerRef::NodeId(id(2)), name("agent-2")] {
+        for after in (0..40).chain([50, 75, 100, 200, 500]) {
+            let mut world = World::fleet(&[1, 2]);
+            world.shake_hands(1, 2);
+            world.kill(1);
+            world.disks.remove(&1);
+            world.run_for(secs(3));
+            world.start(1, member(1, 2));
+            world.run_for(millis(after));
+            let (peer, timeout) = (reference.clone(), millis(1_900));
+            let asked = world.now;
+            let pinged = world.command(1, Command::Ping { peer, timeout });
+            assert!(matches!(pinged, Ok(Answer::Pinged { .. })), "after {after} ms: {pinged:?}");
+            let took = world.now.since(asked);
+            assert!(took < millis(200), "after {after} ms: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn a_new_agent_is_told_soon_that_nobody_trusts_it() {
+    let mut world = World::fleet(&[2]);
+    world.start(1, member(1, 1));
+    let asked = world.now;
+    let connect = |timeout| {
+        let service = "web".parse().unwrap();
+        Command::Connect { peer: PeerRef::NodeId(id(2)), service, timeout }
+    };
+    let none = |answer: &Result<Answer, Failure>| {
+        matches!(answer, Err(Failure::NotTrusted { state: TrustState::None, .. }))
+    };
+    let hasty = world.command(1, connect(millis(300)));
+    assert!(none(&hasty) && world.now.since(asked) < millis(400), "{hasty:?}");
+    let first = world.command(1, connect(secs(10)));
+    assert!(none(&first) && world.now.since(asked) < millis(2_100), "{first:?}");
+    let again = world.now;
+    assert!(none(&world.command(1, connect(secs(10)))) && world.now.since(again) < millis(50));
+}
