@@ -68,25 +68,37 @@ impl Dialler {
     }
 
     /// Attempts at a service that was there before. A daemon that came back without its store knows neither the peer nor the
-    /// trust with it until its peers have told it again.
+    /// trust with it until its peers have told it again: only a "no" ends the attempts.
     pub(crate) async fn again(&self, deadline: Instant) -> Result<RawStream, ApiError> {
+        let mut before = None;
         loop {
             let error = match self.until(deadline, is_passing_for_known).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
             let late = Instant::now() + AGAIN_AFTER >= deadline;
-            if late || error.code != Code::PeerNotTrusted || !self.knows_nothing().await {
+            if late || error.code != Code::PeerNotTrusted {
                 return Err(error);
             }
+            let shown = self.client.trust_show(&self.to.peer).await;
+            let now = shown.ok().map(|shown| shown.entry.trust.state);
+            if is_no(before, now) {
+                return Err(error);
+            }
+            before = now;
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
+}
 
-    /// Nobody said a word about trust with the peer: neither yes, as it must have been, nor no.
-    async fn knows_nothing(&self) -> bool {
-        let shown = self.client.trust_show(&self.to.peer).await;
-        shown.is_ok_and(|shown| shown.entry.trust.state == TrustState::None)
+/// Whether somebody said no, judged by the state of trust after the last two attempts that failed for the lack of it;
+/// `None`: nobody could be asked. Trust that is there after *one* such attempt may have come a moment too late for it.
+fn is_no(before: Option<TrustState>, now: Option<TrustState>) -> bool {
+    use TrustState::{Mutual, None as Nothing, Pending, Requested};
+    match now {
+        None | Some(Nothing | Pending | Requested) => false,
+        Some(Mutual) => before == Some(Mutual),
+        Some(_) => true,
     }
 }
 
@@ -143,4 +155,24 @@ pub(crate) fn is_passing(error: &ApiError) -> bool {
 /// The same for a service that was there before: its listener may be on its way back, our daemon without its store.
 fn is_passing_for_known(error: &ApiError) -> bool {
     error.retryable || matches!(error.code, Code::NoSuchService | Code::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_no_ends_the_attempts_of_a_session() {
+        use TrustState::{Expired, Mutual, None as Nothing, Pending, RevokedByPeer, RevokedByUs};
+        // The daemon knew nothing when it was dialled, and was told before it was asked.
+        assert!(!is_no(None, Some(Mutual)) && !is_no(Some(Nothing), Some(Mutual)));
+        assert!(!is_no(None, Some(Nothing)) && !is_no(Some(Nothing), Some(Pending)));
+        // It died meanwhile.
+        assert!(!is_no(Some(Mutual), None));
+        // It trusts the peer, which refuses.
+        assert!(is_no(Some(Mutual), Some(Mutual)));
+        for no in [RevokedByPeer, RevokedByUs, Expired] {
+            assert!(is_no(None, Some(no)) && is_no(Some(Mutual), Some(no)));
+        }
+    }
 }
