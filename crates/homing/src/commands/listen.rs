@@ -61,6 +61,13 @@ pub(crate) struct ListenArgs {
     resume: bool,
 }
 
+/// `homing.listen_ready/v1`: the first line with JSON output, and the same whenever there is a daemon again.
+#[derive(Debug, Serialize)]
+struct Ready<'a> {
+    schema: &'static str,
+    service: &'a Service,
+}
+
 /// `homing.listen_end/v1`: one line per stream of `listen` with JSON output.
 #[derive(Debug, Serialize)]
 struct StreamEnd {
@@ -159,7 +166,7 @@ impl Serving {
         while let Some(event) = events.recv().await? {
             match event.event.as_str() {
                 "ready" => {
-                    output::say(&format!("listening on {}", self.service));
+                    self.announce();
                     *announced = true;
                 }
                 "stream" => {
@@ -171,6 +178,14 @@ impl Serving {
             }
         }
         Ok(())
+    }
+
+    fn announce(&self) {
+        output::say(&format!("listening on {}", self.service));
+        // The output of a terminal is its peer's.
+        if self.out.format.is_json() && !matches!(self.target, Target::Terminal(_)) {
+            self.out.line(&Ready { schema: "homing.listen_ready/v1", service: &self.service });
+        }
     }
 
     /// Serves a stream beside the others, when there is room for it.

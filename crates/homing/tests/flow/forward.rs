@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::postgres_cluster;
-use crate::support::{self, Home, PATIENCE, Running, agent, befriend, relay};
+use crate::support::{self, Home, PATIENCE, Running, agent, befriend, listening, relay};
 
 /// Two agents that trust each other. The relay comes last: it must live longest.
 fn pair() -> (Home, Home, Home, String) {
@@ -26,18 +26,6 @@ fn pair() -> (Home, Home, Home, String) {
 fn again(home: &mut Home, name: &str, url: &str) {
     home.kill();
     home.start(&["--hostname", name, "--listen", "127.0.0.1:0", "--relay", url]);
-}
-
-/// `homing listen`, with the service in place when this returns.
-fn listen(home: &Home, args: &[&str]) -> Running {
-    let mut command = home.command(&[&["listen"], args].concat());
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    assert!(line.starts_with("listening on"), "{line}");
-    thread::spawn(move || said.lines().for_each(|line| println!("listen: {}", line.unwrap())));
-    Running(child)
 }
 
 /// `homing forward`, and where it listens.
@@ -103,7 +91,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[test]
 fn a_local_port_and_a_unix_socket_are_the_peers_service() {
     let (a, b, _relay, _) = pair();
-    let _listener = listen(&b, &["digest", "--to", &digest_server()]);
+    let _listener = listening(&b, &["digest", "--to", &digest_server()]);
     let (_forward, place) = forward(&a, &["0", "agent-b:digest"]);
     // The request ends long before the answer: half-close, both small and large.
     for count in [0, 1, 3_000_000] {
@@ -128,7 +116,7 @@ fn a_local_port_and_a_unix_socket_are_the_peers_service() {
     let (_again, said) = forward(&a, &[&place, "agent-b:digest"]);
     assert_eq!(said, place);
     // Nothing serves there: the client sees a failure, not an empty answer.
-    let _closed = listen(&b, &["closed", "--to", "127.0.0.1:1"]);
+    let _closed = listening(&b, &["closed", "--to", "127.0.0.1:1"]);
     let (_forward, place) = forward(&a, &["0", "agent-b:closed"]);
     let mut stream = TcpStream::connect(place).unwrap();
     assert!(stream.read(&mut [0]).is_err(), "a reset");
@@ -137,7 +125,7 @@ fn a_local_port_and_a_unix_socket_are_the_peers_service() {
 #[test]
 fn two_hundred_connections_at_once() {
     let (a, b, _relay, _) = pair();
-    let _listener = listen(&b, &["digest", "--to", &digest_server()]);
+    let _listener = listening(&b, &["digest", "--to", &digest_server()]);
     let (_forward, place) = forward(&a, &["0", "agent-b:digest", "--timeout", "60s"]);
     // All are open before the first one says anything.
     let streams: Vec<_> = (0..200).map(|_| TcpStream::connect(&place).unwrap()).collect();
@@ -161,7 +149,7 @@ fn datagrams_find_their_way_and_back() {
             let _ = echo.send_to(&buffer[..count], from);
         }
     });
-    let _listener = listen(&b, &["dns", "--to", &target]);
+    let _listener = listening(&b, &["dns", "--to", &target]);
     let (_forward, place) = forward(&a, &["udp:0", "agent-b:dns"]);
     let place = place.strip_prefix("udp:").unwrap();
     for _client in 0..2 {
@@ -179,7 +167,7 @@ fn datagrams_find_their_way_and_back() {
     let bare = a.failure(&["connect", "agent-b", "dns"]);
     assert_eq!(bare["message"], "the other side takes only datagrams");
     // A service that takes no datagrams is not fed any.
-    let _bytes = listen(&b, &["bytes", "--exec", "cat"]);
+    let _bytes = listening(&b, &["bytes", "--exec", "cat"]);
     let resumed = a.failure(&["connect", "agent-b", "bytes", "--resume"]);
     assert_eq!((&resumed["code"], &resumed["exit"]), (&"usage".into(), &2.into()));
     assert_eq!(resumed["message"], "the other side does not resume");
@@ -188,7 +176,7 @@ fn datagrams_find_their_way_and_back() {
 #[test]
 fn a_resumed_forward_loses_no_byte_over_three_kills() {
     let (mut a, mut b, _relay, url) = pair();
-    let _listener = listen(&b, &["digest", "--resume", "--to", &digest_server()]);
+    let _listener = listening(&b, &["digest", "--resume", "--to", &digest_server()]);
     let (_forward, place) = forward(&a, &["0", "agent-b:digest", "--resume"]);
     let (request, written) = (noise(8_000_000), Arc::new(AtomicUsize::new(0)));
     let stream = TcpStream::connect(place).unwrap();
@@ -225,7 +213,7 @@ fn a_resumed_connect_carries_a_process_over_kills_of_both_daemons() {
         "i=0; while [ $i -lt 40 ]; do tail -c +$((i*100000+1)) {} | head -c 100000; sleep 0.05; i=$((i+1)); done",
         b.path("whole").display()
     );
-    let _listener = listen(&b, &["whole", "--resume", "--exec", &slowly]);
+    let _listener = listening(&b, &["whole", "--resume", "--exec", &slowly]);
     let got = a.path("got");
     let mut command = a.command(&["connect", "agent-b", "whole", "--resume"]);
     let file = std::fs::File::create(&got).unwrap();
@@ -244,7 +232,7 @@ fn a_resumed_connect_carries_a_process_over_kills_of_both_daemons() {
 #[test]
 fn trust_is_asked_for_every_stream_of_a_session() {
     let (a, b, _relay, _) = pair();
-    let _listener = listen(&b, &["echo", "--resume", "--exec", "cat"]);
+    let _listener = listening(&b, &["echo", "--resume", "--exec", "cat"]);
     // Nothing is sent to it as bare bytes, nor printed of it: `failure` wants an empty stdout.
     let bare = a.failure(&["connect", "agent-b", "echo"]);
     assert_eq!((&bare["code"], &bare["exit"]), (&"usage".into(), &2.into()));
@@ -272,7 +260,7 @@ fn retry_waits_for_a_peer_that_is_away() {
     let mut child = support::converse_with(&mut a.command(&args));
     child.stdin.take().unwrap().write_all(b"still there").unwrap();
     again(&mut b, "agent-b", &url);
-    let _listener = listen(&b, &["echo", "--exec", "cat"]);
+    let _listener = listening(&b, &["echo", "--exec", "cat"]);
     let done = support::finished(child.wait_with_output().unwrap());
     assert_eq!((done.code, done.stdout.as_str()), (0, "still there"), "{done:?}");
 }
@@ -280,7 +268,7 @@ fn retry_waits_for_a_peer_that_is_away() {
 #[test]
 fn a_forward_outlives_its_daemon() {
     let (mut a, b, _relay, url) = pair();
-    let _listener = listen(&b, &["digest", "--to", &digest_server()]);
+    let _listener = listening(&b, &["digest", "--to", &digest_server()]);
     let (_forward, place) = forward(&a, &["0", "agent-b:digest", "--timeout", "60s"]);
     a.kill();
     // Accepted without a daemon, served when it is back.
@@ -303,17 +291,17 @@ fn whatever_dies_no_program_takes_it_for_an_end() {
         near.read_exact(&mut [0; 10]).unwrap();
         (near, far)
     };
-    let (listening, (forwarding, place)) =
-        (listen(&b, &["raw", "--to", &to]), forward(&a, &["0", "agent-b:raw"]));
+    let (listener, (forwarding, place)) =
+        (listening(&b, &["raw", "--to", &to]), forward(&a, &["0", "agent-b:raw"]));
     let (near, far) = open(&place);
     drop(forwarding);
     // Nobody is left to reset what the program holds, except the daemon.
     [near, far].into_iter().for_each(breaks);
     let (_forwarding, place) = forward(&a, &["0", "agent-b:raw"]);
     let (near, far) = open(&place);
-    drop(listening);
+    drop(listener);
     [near, far].into_iter().for_each(breaks);
-    let _listening = listen(&b, &["raw", "--to", &to]);
+    let _listener = listening(&b, &["raw", "--to", &to]);
     let (near, _far) = open(&place);
     a.kill();
     breaks(near);
@@ -331,7 +319,7 @@ fn a_process_that_is_killed_has_not_said_everything() {
     let (a, b, _relay, _) = pair();
     // A reset overtakes what has not been read.
     let script = "echo part; sleep 1; kill -9 $$";
-    let _listening = listen(&b, &["listened", "--exec", script]);
+    let _listening = listening(&b, &["listened", "--exec", script]);
     let exposed = b.run(&["expose", "--name", "exposed", "--", "sh", "-c", script]);
     assert_eq!(exposed.code, 0, "{exposed:?}");
     for service in ["listened", "exposed"] {
@@ -394,7 +382,7 @@ fn ssh_through_a_proxy_command() {
     // Where sshd runs as root it wants this place.
     let _ = std::fs::create_dir("/run/sshd");
     let exec = format!("{sshd} -i -e -f {}", b.path("sshd_config").display());
-    let _listener = listen(&b, &["ssh", "--exec", &exec]);
+    let _listener = listening(&b, &["ssh", "--exec", &exec]);
     let user = std::process::Command::new("id").arg("-un").output().unwrap().stdout;
     let user = String::from_utf8(user).unwrap();
     let proxy = format!(
@@ -457,7 +445,7 @@ fn psql_through_forward() {
     assert!(here.len() > 2_000_000 && here.contains("30000|"), "{} bytes", here.len());
 
     let target = format!("unix:{}/.s.PGSQL.5432", folder.display());
-    let _listener = listen(&b, &["postgres", "--to", &target]);
+    let _listener = listening(&b, &["postgres", "--to", &target]);
     let (_port, place) = forward(&a, &["0", "agent-b:postgres"]);
     let (host, port) = place.rsplit_once(':').unwrap();
     assert_eq!(psql(&program, &["-h", host, "-p", port], &rows), here);
@@ -497,7 +485,7 @@ fn a_misspelt_peer_is_told_and_one_without_trust_has_a_reason() {
 #[test]
 fn what_a_served_program_has_started_ends_with_it() {
     let (a, b, _relay, _) = pair();
-    let _listener = listen(&b, &["started", "--exec", "sleep 600 >/dev/null 2>&1 & echo $!"]);
+    let _listener = listening(&b, &["started", "--exec", "sleep 600 >/dev/null 2>&1 & echo $!"]);
     let pid = a.run(&["connect", "agent-b", "started"]).stdout;
     let stat = format!("/proc/{}/stat", pid.trim());
     // A zombie that nobody waits for (a container without an init) does not run.

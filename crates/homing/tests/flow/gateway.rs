@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{self, Finished, Home, PATIENCE, agent, befriend, relay};
+use crate::support::{self, Finished, Home, PATIENCE, Running, agent, befriend, listening, relay};
 
 /// One HTTP/1.1 connection on stdin and stdout: tells what was asked, and two events with a pause that only the client ends.
 const SERVICE: &str = r#"
@@ -45,6 +45,7 @@ far.shutdown(socket.SHUT_WR)
 
 /// `my-agent` trusts and reaches `agent-b`, which offers the service `app`.
 struct World {
+    listeners: Vec<Running>,
     me: Home,
     other: Home,
     children: Vec<Child>,
@@ -70,7 +71,8 @@ impl World {
         let (relay, url) = relay();
         let (me, other) = (agent("my-agent", &url), agent("agent-b", &url));
         befriend(&me, &other, "agent-b");
-        let mut world = Self { me, other, children: Vec::new(), _relay: relay };
+        let mut world =
+            Self { listeners: Vec::new(), me, other, children: Vec::new(), _relay: relay };
         world.listen("app", SERVICE, "");
         let deadline = Instant::now() + PATIENCE;
         while !world.get().starts_with("HTTP/1.1 200 ") {
@@ -85,9 +87,7 @@ impl World {
         let script = self.other.path(&format!("{service}.py"));
         std::fs::write(&script, program).unwrap();
         let exec = format!("exec python3 {} {argument}", script.display());
-        let mut listener = self.other.command(&["listen", service, "--exec", &exec]);
-        let listener = listener.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        self.children.push(listener);
+        self.listeners.push(listening(&self.other, &[service, "--exec", &exec]));
     }
 
     /// A server of this machine that says its port first; `agent-b` offers it.

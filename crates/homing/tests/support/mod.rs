@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says so by failing")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -147,6 +148,18 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// `homing listen`, with the service in place when this returns; what it says later appears in the test's output.
+pub(crate) fn listening(home: &Home, args: &[&str]) -> Running {
+    let mut command = home.command(&[&["listen"], args].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on"), "{line}");
+    std::thread::spawn(move || said.lines().for_each(|line| println!("listen: {}", line.unwrap())));
+    Running(child)
 }
 
 /// Starts a program whose input is the test's to write, and whose output is the test's to read.
