@@ -376,6 +376,18 @@ impl Lines {
         Ok(Self { child, lines })
     }
 
+    /// `homing listen` for an agent; there is something to connect to when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be started or says nothing within 10 s.
+    pub fn listen(agent: &Agent, arguments: &[&str]) -> Result<Self> {
+        let lines =
+            Self::start(agent.command(&[&["listen"], arguments, &["-o", "jsonl"]].concat())?)?;
+        let (_, line) = lines.next(Duration::from_secs(10)).context("`listen` says nothing")?;
+        ensure!(line.contains("homing.listen_ready/v1"), "`listen` says {line}");
+        Ok(lines)
+    }
+
     /// The next line, if one comes in time.
     #[must_use]
     pub fn next(&self, limit: Duration) -> Option<(Instant, String)> {

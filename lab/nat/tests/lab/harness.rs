@@ -150,7 +150,7 @@ impl Tally {
             }
             Outcome::Failed(reason) => {
                 println!("scenario {} ... FAILED ({seconds:.1} s)\n  {reason}", scenario.name);
-                self.failed.push(scenario.name.to_owned());
+                self.failed.push(format!("{}: {reason}", scenario.name));
             }
             Outcome::Skipped(reason) => {
                 println!("SKIPPED: {}: {reason}", scenario.name);
@@ -176,7 +176,7 @@ impl Tally {
         if self.failed.is_empty() {
             return ExitCode::SUCCESS;
         }
-        println!("lab: failed: {}", self.failed.join(", "));
+        self.failed.iter().for_each(|which| println!("lab: failed: {which}"));
         ExitCode::FAILURE
     }
 }

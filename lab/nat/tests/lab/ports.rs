@@ -85,22 +85,15 @@ fn send(from: &Seat, to: &Seat) -> Result<Duration> {
     let mut digest = to.host.namespace().command(probe);
     digest.args(["digest", "127.0.0.1:9000"]);
     let _digest = Lines::start(digest)?;
-    let listen = ["listen", "backup", "--to", "9000"];
-    let _listener = Lines::start(to.agent.command(&listen)?)?;
+    let _listener = Lines::listen(&to.agent, &["backup", "--to", "9000"])?;
     let target = format!("{}:backup", to.agent.name());
     let forward = Lines::start(from.agent.command(&["forward", "0", &target, "-o", "name"])?)?;
     let (_, place) = forward.next(Duration::from_secs(10)).context("forward says no place")?;
-    // The listener says nothing of itself to a program: the first try may come too early.
-    let began = Instant::now();
-    loop {
-        let mut pour = from.host.namespace().command(probe);
-        pour.args(["pour", &place, &BYTES.to_string()]);
-        let poured = exec::run(pour, "", Duration::from_secs(30))?;
-        if poured.ok() {
-            return Ok(poured.elapsed);
-        }
-        ensure!(began.elapsed() < Duration::from_secs(20), "{}", poured.stderr);
-    }
+    let mut pour = from.host.namespace().command(probe);
+    pour.args(["pour", &place, &BYTES.to_string()]);
+    let poured = exec::run(pour, "", Duration::from_secs(30))?;
+    ensure!(poured.ok(), "{}", poured.stderr);
+    Ok(poured.elapsed)
 }
 
 /// Once trust ends, not a packet passes between the two places.

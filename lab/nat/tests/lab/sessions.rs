@@ -46,7 +46,9 @@ struct Arrivals {
 impl Arrivals {
     fn until(&mut self, count: usize) -> Result<()> {
         while self.seen.last().is_none_or(|(_, seen)| *seen < count) {
-            let (at, line) = self.lines.next(PATIENCE).context("no byte comes any more")?;
+            let arrived = self.seen.last().map_or(0, |(_, seen)| *seen);
+            let none = || format!("no byte comes any more after {arrived}");
+            let (at, line) = self.lines.next(PATIENCE).with_context(none)?;
             self.seen.push((at, line.parse()?));
         }
         Ok(())
@@ -67,8 +69,7 @@ fn resumed(notes: &mut Notes) -> Result<()> {
     let mut digest = b.host.namespace().command(probe);
     digest.args(["digest", "127.0.0.1:9000"]);
     let mut arrivals = Arrivals { lines: Lines::start(digest)?, seen: Vec::new() };
-    let listen = ["listen", "backup", "--resume", "--to", "9000"];
-    let _listener = Lines::start(b.agent.command(&listen)?)?;
+    let _listener = Lines::listen(&b.agent, &["backup", "--resume", "--to", "9000"])?;
     let forward = ["forward", "0", "agent-b:backup", "--resume", "-o", "name"];
     let forward = Lines::start(a.agent.command(&forward)?)?;
     let (_, place) = forward.next(Duration::from_secs(10)).context("forward says no place")?;
