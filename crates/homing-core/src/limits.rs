@@ -100,8 +100,8 @@ pub const SEQUENCE_MAX: u64 = 1 << 53;
 /// How long an agent without a stored record asks neighbours for its own newest one before it
 /// takes its grants back from peers.
 pub const RESTORE_PATIENCE: Duration = Duration::from_secs(1);
-/// How long after such a start a command waits for a peer that has said neither yes nor no: a trusted
-/// one tells its word, and ours, as soon as it has noticed the return.
+/// How long after such a start, before the first relay answers, a command waits for a peer that has
+/// said neither yes nor no: a trusted one tells its word, and ours, once it has noticed the return.
 pub const RECALL_PATIENCE: Duration = Duration::from_secs(2);
 /// Expiry is looked at again at least this often: wall clocks jump.
 pub const EXPIRY_RECHECK: Duration = Duration::from_secs(60);

@@ -99,15 +99,15 @@ impl Agent {
         landing: Option<&Landing>,
     ) {
         let peer = meaning.peer;
+        let until = self.recalls_until(now, peer, &command);
+        if let Some(until) = until.filter(|_| ends > now.mono) {
+            let stage = Stage::Word { peer, command: Box::new(command), until };
+            return self.wait(now, request, stage, ends);
+        }
         let reference = command.peer().cloned();
         if let (true, Some(PeerRef::Name(name))) = (meaning.pin && peer != self.me, reference) {
             self.persist(vec![Write::Pin { name: name.clone(), peer }]);
             self.names.keep_pin(name, peer);
-        }
-        let until = self.recalls_until(now, peer, &command);
-        if let Some(until) = until.filter(|_| ends > now.mono) {
-            let command = Box::new(command);
-            return self.wait(now, request, Stage::Word { meaning, command, until }, ends);
         }
         let outcome = match command {
             Command::Resolve { .. } => return self.resolve(now, request, peer, ends, landing),
@@ -396,7 +396,7 @@ impl Agent {
 
 impl Command {
     /// Whom the command is about, for those that may have to find out first.
-    fn peer(&self) -> Option<&PeerRef> {
+    pub(super) fn peer(&self) -> Option<&PeerRef> {
         match self {
             Command::Handshake { peer, .. }
             | Command::Resolve { peer, .. }

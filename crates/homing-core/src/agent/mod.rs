@@ -105,7 +105,7 @@ pub struct Agent {
     referring: Box<Referring>,
     ports: Box<crate::ports::Ports>,
     waits: BTreeMap<RequestId, Wait>,
-    /// `None`: this run began with what earlier ones knew.
+    /// `None`: this run began with what earlier ones knew, or has nobody to ask.
     restoring: Option<Box<Restoring>>,
     last_addresses: BTreeMap<NodeId, Vec<SocketAddr>>,
     last_seen: BTreeMap<NodeId, Wall>,

@@ -3,7 +3,8 @@
 //! ```text
 //! start ──ask neighbours for our own newest record──► known, or RESTORE_PATIENCE over
 //!   │     until then peers' copies of our own word are held back: the record says how far it is void
-//!   └── until RECALL_PATIENCE: a command for a peer that has said no "no" waits for its word
+//!   └── until RECALL_PATIENCE: a ping, a stream or a message for a peer that has said no "no" waits
+//!       for its word. Nobody is dialled for that: a trusted peer comes by itself.
 //! ```
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use homing_base::{Mono, NodeId, Now};
 
 use super::Agent;
+use super::waits::{Stage, Wait};
 use crate::io::{Command, Layer, TrustState};
 use crate::limits::{LINKS_MAX, RECALL_PATIENCE, RESTORE_PATIENCE};
 use crate::message::{AskKey, TrustSync};
@@ -63,6 +65,30 @@ impl Agent {
             self.take_lesson(now, peer, lesson);
             self.settle_trust(now, peer);
             self.tell_trust(now, peer);
+        }
+    }
+
+    /// Commands whose peer has said its word, or that have waited for it long enough, go on.
+    pub(super) fn end_recalls(&mut self, now: Now) {
+        let waits = |wait: &Wait, peer, command| {
+            wait.ends > now.mono && self.recalls_until(now, peer, command).is_some()
+        };
+        let over = self.waits.iter().filter(|(_, wait)| match &wait.stage {
+            Stage::Word { peer, command, .. } => !waits(wait, *peer, command),
+            _ => false,
+        });
+        for request in over.map(|(request, _)| *request).collect::<Vec<_>>() {
+            let Some(Wait { stage: Stage::Word { command, .. }, ends, .. }) =
+                self.waits.remove(&request)
+            else {
+                continue;
+            };
+            let Some(reference) = command.peer() else { continue };
+            // A name may mean somebody else by now.
+            match self.decide(now, reference, 0) {
+                Ok(meaning) => self.run(now, request, *command, meaning, ends, None),
+                Err(failure) => self.reply(request, Err(failure)),
+            }
         }
     }
 

@@ -19,7 +19,6 @@ use crate::io::{
 use crate::limits::{ECHO_AFTER_REFUSAL, ECHO_REFUSALS_MAX, ECHO_REPEAT};
 use crate::links::redial::Goal;
 use crate::message::{AskKey, EchoReply, Message, Refusal};
-use crate::names::Meaning;
 use crate::resolve::Landing;
 
 /// A command in progress.
@@ -37,7 +36,7 @@ pub(super) enum Stage {
     /// Whom the reference means.
     Find { reference: PeerRef, command: Box<Command> },
     /// That the peer tells again whether it is trusted.
-    Word { meaning: Meaning, command: Box<Command>, until: Mono },
+    Word { peer: NodeId, command: Box<Command>, until: Mono },
     /// A record of the peer.
     Record { peer: NodeId },
     /// The peer's answer to a ping.
@@ -163,12 +162,15 @@ impl Agent {
 
     /// Does what can be done for every waiting command.
     pub(super) fn advance_waits(&mut self, now: Now) {
+        self.end_recalls(now);
         for request in self.waits.keys().copied().collect::<Vec<_>>() {
-            let Some(wait) = self.waits.get(&request).cloned() else { continue };
             if let Some(by) = self.superseded_by() {
                 self.reply(request, Err(Failure::Superseded { by }));
                 continue;
             }
+            let recalls = |wait: &&Wait| matches!(wait.stage, Stage::Word { .. });
+            let wait = self.waits.get(&request).filter(|wait| !recalls(wait));
+            let Some(wait) = wait.cloned() else { continue };
             let is_over = wait.ends <= now.mono;
             match wait.stage {
                 Stage::Find { reference, .. } if is_over => {
@@ -183,13 +185,10 @@ impl Agent {
                     let what = "the DHT to answer".to_owned();
                     self.reply(request, Err(Failure::Timeout { what }));
                 }
-                Stage::Find { .. } | Stage::Record { .. } | Stage::DhtLookup => {}
-                Stage::Word { meaning, command, .. } => {
-                    let waits = self.recalls_until(now, meaning.peer, &command).is_some();
-                    if is_over || !waits {
-                        self.run(now, request, *command, meaning, wait.ends, None);
-                    }
-                }
+                Stage::Find { .. }
+                | Stage::Word { .. }
+                | Stage::Record { .. }
+                | Stage::DhtLookup => {}
                 Stage::Echo { peer, echoes } => {
                     self.advance_echo(now, request, peer, echoes, is_over);
                 }

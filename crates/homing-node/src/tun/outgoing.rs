@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use homing_api::{ApiError, Code};
 use homing_base::{Address, Mono, Service};
-use homing_core::io::{PeerRef, TrustState};
+use homing_core::io::PeerRef;
 use iroh::endpoint::{Connection, SendDatagramError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -297,18 +297,13 @@ impl Course {
         None
     }
 
-    /// Only a trusted peer is dialled, and nobody is asked who an address belongs to.
+    /// Nobody is asked who an address belongs to, and the core dials only whom it trusts.
     async fn open(&self) -> Result<Stream, ApiError> {
         let node =
             self.node.upgrade().map(|shared| Node { shared }).ok_or_else(problem::stopping)?;
         let reference = PeerRef::Address(self.peer);
         let now = node.shared.clock.now();
-        let id = node
-            .query(move |agent| {
-                let id = agent.meaning(now, &reference).ok()?;
-                (agent.peer(now, id).trust.state == TrustState::Mutual).then_some(id)
-            })
-            .await?;
+        let id = node.query(move |agent| agent.meaning(now, &reference).ok()).await?;
         let id = id.ok_or_else(|| {
             ApiError::new(Code::PeerNotTrusted, format!("{} is no trusted peer", self.peer))
         })?;

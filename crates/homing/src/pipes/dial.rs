@@ -72,6 +72,7 @@ impl Dialler {
     pub(crate) async fn again(&self, deadline: Instant) -> Result<RawStream, ApiError> {
         let mut before = None;
         loop {
+            let began = Instant::now();
             let error = match self.until(deadline, is_passing_for_known).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
@@ -82,7 +83,8 @@ impl Dialler {
             }
             let shown = self.client.trust_show(&self.to.peer).await;
             let now = shown.ok().map(|shown| shown.entry.trust.state);
-            if is_no(before, now) {
+            let before_this = before.filter(|_| began.elapsed() < ATTEMPT_MAX);
+            if is_no(before_this, now) {
                 return Err(error);
             }
             before = now;
@@ -96,8 +98,9 @@ impl Dialler {
 fn is_no(before: Option<TrustState>, now: Option<TrustState>) -> bool {
     use TrustState::{Mutual, None as Nothing, Pending, Requested};
     match now {
-        None | Some(Nothing | Pending | Requested) => false,
-        Some(Mutual) => before == Some(Mutual),
+        None | Some(Nothing | Requested) => false,
+        // Ours may be held back until our newest record is known.
+        Some(Mutual | Pending) => before == now,
         Some(_) => true,
     }
 }
@@ -169,8 +172,8 @@ mod tests {
         assert!(!is_no(None, Some(Nothing)) && !is_no(Some(Nothing), Some(Pending)));
         // It died meanwhile.
         assert!(!is_no(Some(Mutual), None));
-        // It trusts the peer, which refuses.
-        assert!(is_no(Some(Mutual), Some(Mutual)));
+        // It trusts the peer, which refuses; or the peer asks, and nobody has answered.
+        assert!(is_no(Some(Mutual), Some(Mutual)) && is_no(Some(Pending), Some(Pending)));
         for no in [RevokedByPeer, RevokedByUs, Expired] {
             assert!(is_no(None, Some(no)) && is_no(Some(Mutual), Some(no)));
         }

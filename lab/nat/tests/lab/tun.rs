@@ -186,7 +186,9 @@ fn moves(notes: &mut Notes, world: &World, a: &Seat, mut b: Seat) -> Result<()> 
     b.agent.kill()?;
     let gone = Instant::now();
     again.start(&world.all_relays(), &["--tun"])?;
-    until("packets follow", Duration::from_secs(30), || Ok(ping(&a.host, &there, 1)?.ok()))?;
+    // A packet that is lost must cost no more than itself.
+    let one = ["-6", "-n", "-c", "1", "-W", "0.1", &there];
+    until("packets follow", Duration::from_secs(30), || Ok(on(&a.host, "ping", &one)?.ok()))?;
     notes.add(format!(
         "kill -9 and start elsewhere, to the next ping: {:.1} s",
         gone.elapsed().as_secs_f32()
