@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use support::{Home, PATIENCE, Running, befriend, relay};
+use support::{Home, PATIENCE, Running, befriend, listening, relay};
 
 const STREAMS: usize = 1_000;
 /// The soft limit that most systems start programs with.
@@ -92,14 +92,7 @@ fn a_thousand_streams_are_open_at_once() {
     befriend(&a, &b, "agent-b");
     let echo = echo_server().to_string();
     b.json(&["expose", &echo, "--name", "exposed", "--tcp"]);
-    let mut listen = b.command(&["listen", "listened", "--to", &echo]);
-    let listen = usual_files(|| listen.stdout(Stdio::null()).stderr(Stdio::piped()).spawn());
-    let mut listen = Running(listen.unwrap());
-    let mut line = String::new();
-    let mut said = BufReader::new(listen.0.stderr.take().unwrap());
-    said.read_line(&mut line).unwrap();
-    assert!(line.starts_with("listening on"), "{line}");
-    thread::spawn(move || said.lines().for_each(|line| println!("listen: {}", line.unwrap())));
+    let _listener = usual_files(|| listening(&b, &["listened", "--to", &echo]));
     for service in ["exposed", "listened"] {
         let target = format!("agent-b:{service}");
         let mut forward = a.command(&["forward", "0", &target, "-o", "name", "--timeout", "60s"]);

@@ -1,9 +1,8 @@
 //! Two real agents and a relay: the article's commands, streams, revocation.
 
 use std::io::Write;
-use std::process::Stdio;
 
-use crate::support::{self, Home, agent, befriend, relay};
+use crate::support::{self, Home, agent, befriend, listening, relay};
 
 fn trust_of(home: &Home, peer: &str) -> String {
     home.json(&["trust", "show", peer])["trust"]["state"].as_str().unwrap().to_owned()
@@ -49,29 +48,17 @@ fn streams_carry_bytes_both_ways_until_trust_ends() {
     let (a, b) = (agent("my-agent", &url), agent("agent-b", &url));
     befriend(&a, &b, "agent-b");
     let exec = "read line; echo \"$HOMING_SERVICE $HOMING_PEER_NAME $line\"; cat";
-    let mut listener = b.command(&["listen", "echo", "--exec", exec]);
-    let mut listener = listener.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let said = loop {
-        let mut command = a.command(&["connect", "agent-b", "echo"]);
-        let mut child = support::converse_with(&mut command);
-        // The listener may not be there yet: then the pipe breaks, and it is tried again.
-        let _ = child.stdin.take().unwrap().write_all(b"hello\nworld\n");
-        let done = support::finished(child.wait_with_output().unwrap());
-        match done.code {
-            0 => break done.stdout,
-            3 => std::thread::sleep(std::time::Duration::from_millis(20)),
-            _ => panic!("{done:?}"),
-        }
-    };
-    assert_eq!(said, "echo my-agent hello\nworld\n");
+    let _listener = listening(&b, &["echo", "--exec", exec]);
+    let mut child = support::converse_with(&mut a.command(&["connect", "agent-b", "echo"]));
+    child.stdin.take().unwrap().write_all(b"hello\nworld\n").unwrap();
+    let done = support::finished(child.wait_with_output().unwrap());
+    assert_eq!((done.code, done.stdout.as_str()), (0, "echo my-agent hello\nworld\n"), "{done:?}");
     assert_eq!(a.failure(&["connect", "agent-b", "nothing"])["code"], "no_such_service");
 
     assert_eq!(b.json(&["trust", "revoke", "my-agent", "--yes"])["changed"], true);
     assert_eq!(trust_of(&b, "my-agent"), "revoked_by_us");
     let error = a.failure(&["connect", "agent-b", "echo"]);
     assert_eq!((&error["code"], &error["exit"]), (&"peer_not_trusted".into(), &5.into()));
-    listener.kill().unwrap();
-    listener.wait().unwrap();
 }
 
 #[test]
